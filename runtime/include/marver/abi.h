@@ -70,7 +70,9 @@ struct mv_call {
   uint8_t *arena;             /**< `arena_bytes` of the shape function */
   void *const *inputs;        /**< one address per input */
   /** One address per output. A data-dependent output's entry is NULL when the
-   *  call starts; the host function stores the address of its result. */
+   *  call starts; the host function stores the address of its result, which is
+   *  contiguous and lives in memory from `grow`, in the arena, in an input or
+   *  in the constants. A result without elements may leave it NULL. */
   void **outputs;
   const int64_t *input_dims;  /**< dims of all inputs, one after the other */
   /** Dims of all outputs; data-dependent ones are written by the host
@@ -109,7 +111,8 @@ typedef int64_t (*mv_run_fn)(mv_call *call);
  * Prepare function, once per load: fills `prepared` (`prepared_bytes` of the
  * module) from the constants with the help of `parallel_for`; shared by all
  * sessions afterwards and never written again. Same contract as mv_run_fn, with
- * `call->prepared` writable.
+ * `call->prepared` writable and zero-filled; arena, inputs and outputs are NULL
+ * and there is no `grow`. Its kernels have `prepare_scratch_bytes` of scratch.
  */
 typedef int64_t (*mv_prepare_fn)(mv_call *call);
 
@@ -140,6 +143,18 @@ enum {
   MV_X86_AVX512_BF16 = 1u << 3,
   MV_X86_AVX512_FP16 = 1u << 4,
   MV_X86_AVX_VNNI = 1u << 5,
+  MV_X86_AVX512_IFMA = 1u << 6,
+  MV_X86_AVX512_VBMI = 1u << 7,
+  MV_X86_AVX512_VBMI2 = 1u << 8,
+  MV_X86_AVX512_BITALG = 1u << 9,
+  MV_X86_AVX512_VPOPCNTDQ = 1u << 10,
+  MV_X86_GFNI = 1u << 11,
+  MV_X86_VAES = 1u << 12,
+  MV_X86_VPCLMULQDQ = 1u << 13,
+  MV_X86_AMX_INT8 = 1u << 14,
+  MV_X86_AMX_BF16 = 1u << 15,
+  MV_X86_AVX512_VP2INTERSECT = 1u << 16,
+  MV_X86_AVX_VNNI_INT8 = 1u << 17,
   MV_ARM_DOTPROD = 1u << 0,
   MV_ARM_I8MM = 1u << 1,
   MV_ARM_BF16 = 1u << 2,
