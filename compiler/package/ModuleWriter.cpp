@@ -157,9 +157,8 @@ static bool appendEntries(Tables &tables, const ModuleContents &contents,
   for (const EntryPoint &entry : contents.entries)
     entries.push_back(
         {mv_name_hash(entry.name.data(), entry.name.size()), &entry});
-  std::stable_sort(
-      entries.begin(), entries.end(),
-      [](const auto &a, const auto &b) { return a.first < b.first; });
+  std::sort(entries.begin(), entries.end(),
+            [](const auto &a, const auto &b) { return a.first < b.first; });
   for (size_t i = 1; i < entries.size(); ++i)
     if (entries[i - 1].first == entries[i].first) {
       error = "entry points '" + entries[i - 1].second->name + "' and '" +
