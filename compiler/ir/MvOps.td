@@ -348,3 +348,12 @@ def Mv_BufferOp : Mv_Op<"buffer", [Pure, AttrSizedOperandSegments]> {
     $space $number (`at` $offset^)? (`sizes` `(` $sizes^ `)`)? attr-dict `:` type($result)
   }];
 }
+
+def Mv_InputDimOp : Mv_Op<"input_dim", [Pure]> {
+  let summary = "dim `dim` of input `input` of the current call";
+  let arguments = (ins I64Attr:$input, I64Attr:$dim);
+  let results = (outs Index:$result);
+  let assemblyFormat = "$input $dim attr-dict";
+}
+
+#endif // MARVER_IR_MVOPS_TD

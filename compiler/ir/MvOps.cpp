@@ -1,0 +1,621 @@
+//===- MvOps.cpp - Verification and shapes of the mv operations -----------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/ir/MvDialect.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+using namespace marver::mv;
+
+#define GET_OP_CLASSES
+#include "compiler/ir/MvOps.cpp.inc"
+
+//===----------------------------------------------------------------------===//
+// Shapes
+//===----------------------------------------------------------------------===//
+
+using Dims = SmallVector<OpFoldResult>;
+
+static int64_t rankOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getRank();
+}
+
+static ArrayRef<int64_t> shapeOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getShape();
+}
+
+static Type elementOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getElementType();
+}
+
+static Dims dimsOf(OpBuilder &b, Location loc, Value value) {
+  return tensor::getMixedSizes(b, loc, value);
+}
+
+/// Dim of a strided window's result: floor((size + pads - reach) / stride) + 1.
+static OpFoldResult windowDim(OpBuilder &b, Location loc, OpFoldResult size,
+                              int64_t pads, int64_t window, int64_t dilation,
+                              int64_t stride) {
+  AffineExpr d = b.getAffineDimExpr(0);
+  int64_t reach = dilation * (window - 1) + 1;
+  return affine::makeComposedFoldedAffineApply(
+      b, loc, (d + (pads - reach)).floorDiv(stride) + 1, {size});
+}
+
+static int64_t windowDim(int64_t size, int64_t pads, int64_t window,
+                         int64_t dilation, int64_t stride) {
+  if (ShapedType::isDynamic(size))
+    return size;
+  int64_t room = size + pads - (dilation * (window - 1) + 1);
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+/// The dims of a result as its type and `dims` give them: a static dim of the
+/// type wins.
+static void setDims(OpBuilder &b, Value result, Dims dims,
+                    ReifiedRankedShapedTypeDims &reified) {
+  for (auto [dim, size] : llvm::zip_equal(dims, shapeOf(result)))
+    if (!ShapedType::isDynamic(size))
+      dim = b.getIndexAttr(size);
+  reified.push_back(std::move(dims));
+}
+
+static LogicalResult sameShapeReify(OpBuilder &b, Operation *op, Value input,
+                                    ReifiedRankedShapedTypeDims &reified) {
+  setDims(b, op->getResult(0), dimsOf(b, op->getLoc(), input), reified);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Verification helpers
+//===----------------------------------------------------------------------===//
+
+/// A static dim differs from what it must be.
+static bool differs(int64_t dim, int64_t expected) {
+  return !ShapedType::isDynamic(dim) && !ShapedType::isDynamic(expected) &&
+         dim != expected;
+}
+
+static LogicalResult verifyShape(Operation *op, Value result,
+                                 ArrayRef<int64_t> expected) {
+  ArrayRef<int64_t> shape = shapeOf(result);
+  if (shape.size() != expected.size())
+    return op->emitOpError("result has rank ")
+           << shape.size() << ", must have " << expected.size();
+  for (auto [i, dim, want] : llvm::enumerate(shape, expected))
+    if (differs(dim, want))
+      return op->emitOpError("result dim ")
+             << i << " is " << dim << ", must be " << want;
+  return success();
+}
+
+/// Window attributes of `rank` spatial dims, all positive.
+static LogicalResult verifyWindow(Operation *op, int64_t rank,
+                                  ArrayRef<int64_t> window,
+                                  ArrayRef<int64_t> strides,
+                                  ArrayRef<int64_t> dilations) {
+  if (rank < 1)
+    return op->emitOpError("input has no spatial dims");
+  for (ArrayRef<int64_t> values : {window, strides, dilations}) {
+    if (static_cast<int64_t>(values.size()) != rank)
+      return op->emitOpError("needs one window size, stride and dilation for "
+                             "each of the ")
+             << rank << " spatial dims";
+    if (llvm::any_of(values, [](int64_t v) { return v < 1; }))
+      return op->emitOpError("window sizes, strides and dilations are 1 or "
+                             "more");
+  }
+  return success();
+}
+
+static LogicalResult verifyPads(Operation *op, int64_t rank,
+                                ArrayRef<int64_t> pads) {
+  if (static_cast<int64_t>(pads.size()) != 2 * rank ||
+      llvm::any_of(pads, [](int64_t v) { return v < 0; }))
+    return op->emitOpError("needs two pads, 0 or more, for each of the ")
+           << rank << " spatial dims";
+  return success();
+}
+
+static LogicalResult verifyDim(Operation *op, int64_t dim, int64_t rank) {
+  if (dim < 0 || dim >= rank)
+    return op->emitOpError("dim ") << dim << " of a tensor of rank " << rank;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// ConvOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult ConvOp::verify() {
+  int64_t spatial = getSpatialRank();
+  if (rankOf(getFilter()) != spatial + 2)
+    return emitOpError("filter and input differ in rank");
+  ArrayRef<int64_t> in = shapeOf(getInput()), filter = shapeOf(getFilter());
+  if (failed(verifyWindow(*this, spatial, filter.drop_front(2), getStrides(),
+                          getDilations())) ||
+      failed(verifyPads(*this, spatial, getPads())))
+    return failure();
+  if (llvm::any_of(filter, ShapedType::isDynamic))
+    return emitOpError("filter must be of static shape");
+  int64_t groups = getGroups();
+  if (groups < 1 || filter[0] % groups)
+    return emitOpError("groups do not divide the output channels");
+  if (differs(in[1], filter[1] * groups))
+    return emitOpError("input has ")
+           << in[1] << " channels, the filter needs " << filter[1] * groups;
+  if (getBias() && (rankOf(getBias()) != 1 ||
+                    differs(shapeOf(getBias())[0], filter[0])))
+    return emitOpError("bias must have one element per output channel");
+  SmallVector<int64_t> expected = {in[0], filter[0]};
+  for (int64_t i = 0; i < spatial; ++i)
+    expected.push_back(windowDim(in[2 + i],
+                                 getPads()[i] + getPads()[spatial + i],
+                                 filter[2 + i], getDilations()[i],
+                                 getStrides()[i]));
+  return verifyShape(*this, getResult(), expected);
+}
+
+LogicalResult ConvOp::reifyResultShapes(OpBuilder &b,
+                                        ReifiedRankedShapedTypeDims &reified) {
+  int64_t spatial = getSpatialRank();
+  Dims dims = dimsOf(b, getLoc(), getInput());
+  ArrayRef<int64_t> filter = shapeOf(getFilter());
+  dims[1] = b.getIndexAttr(filter[0]);
+  for (int64_t i = 0; i < spatial; ++i)
+    dims[2 + i] = windowDim(b, getLoc(), dims[2 + i],
+                            getPads()[i] + getPads()[spatial + i],
+                            filter[2 + i], getDilations()[i], getStrides()[i]);
+  setDims(b, getResult(), dims, reified);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// MatmulOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult MatmulOp::verify() {
+  int64_t rank = rankOf(getLhs()), rhsRank = rankOf(getRhs());
+  if (rank < 2 || (rhsRank != 2 && rhsRank != rank))
+    return emitOpError("rhs must have rank 2 or the lhs's rank, which must be "
+                       "2 or more");
+  ArrayRef<int64_t> lhs = shapeOf(getLhs()), rhs = shapeOf(getRhs());
+  int64_t k = rhs[rhsRank - (getTransposeRhs() ? 1 : 2)];
+  int64_t n = rhs[rhsRank - (getTransposeRhs() ? 2 : 1)];
+  if (differs(lhs[rank - 1], k))
+    return emitOpError("contracts ") << lhs[rank - 1] << " with " << k;
+  if (rhsRank == rank)
+    for (int64_t i = 0; i < rank - 2; ++i)
+      if (differs(lhs[i], rhs[i]))
+        return emitOpError("batch dims differ");
+  SmallVector<int64_t> expected(lhs);
+  expected.back() = n;
+  return verifyShape(*this, getResult(), expected);
+}
+
+LogicalResult
+MatmulOp::reifyResultShapes(OpBuilder &b,
+                            ReifiedRankedShapedTypeDims &reified) {
+  Dims dims = dimsOf(b, getLoc(), getLhs());
+  int64_t rhsRank = rankOf(getRhs());
+  dims.back() = tensor::getMixedSize(
+      b, getLoc(), getRhs(), rhsRank - (getTransposeRhs() ? 2 : 1));
+  setDims(b, getResult(), dims, reified);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// PoolOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult PoolOp::verify() {
+  int64_t spatial = rankOf(getInput()) - (getBlocked() ? 3 : 2);
+  if (failed(verifyWindow(*this, spatial, getWindow(), getStrides(),
+                          getDilations())) ||
+      failed(verifyPads(*this, spatial, getPads())))
+    return failure();
+  SmallVector<int64_t> expected(shapeOf(getInput()));
+  for (int64_t i = 0; i < spatial; ++i)
+    expected[2 + i] = windowDim(expected[2 + i],
+                                getPads()[i] + getPads()[spatial + i],
+                                getWindow()[i], getDilations()[i],
+                                getStrides()[i]);
+  return verifyShape(*this, getResult(), expected);
+}
+
+LogicalResult PoolOp::reifyResultShapes(OpBuilder &b,
+                                        ReifiedRankedShapedTypeDims &reified) {
+  Dims dims = dimsOf(b, getLoc(), getInput());
+  int64_t spatial = getWindow().size();
+  for (int64_t i = 0; i < spatial; ++i)
+    dims[2 + i] = windowDim(b, getLoc(), dims[2 + i],
+                            getPads()[i] + getPads()[spatial + i],
+                            getWindow()[i], getDilations()[i], getStrides()[i]);
+  setDims(b, getResult(), dims, reified);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// ResizeOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult ResizeOp::verify() {
+  int64_t spatial = rankOf(getInput()) - (getBlocked() ? 3 : 2);
+  if (spatial < 1 || static_cast<int64_t>(getSteps().size()) != spatial ||
+      static_cast<int64_t>(getOffsets().size()) != spatial ||
+      static_cast<int64_t>(getShifts().size()) != spatial)
+    return emitOpError("needs one step, offset and shift per spatial dim");
+  SmallVector<int64_t> expected(shapeOf(getInput()));
+  int64_t dynamic = 0;
+  for (int64_t i = 0; i < spatial && rankOf(getResult()) == rankOf(getInput());
+       ++i) {
+    expected[2 + i] = shapeOf(getResult())[2 + i];
+    dynamic += ShapedType::isDynamic(expected[2 + i]);
+  }
+  if (dynamic != static_cast<int64_t>(getSizes().size()))
+    return emitOpError("needs one size per dynamic spatial dim of the result");
+  return verifyShape(*this, getResult(), expected);
+}
+
+LogicalResult
+ResizeOp::reifyResultShapes(OpBuilder &b,
+                            ReifiedRankedShapedTypeDims &reified) {
+  Dims dims = dimsOf(b, getLoc(), getInput());
+  auto size = getSizes().begin();
+  for (size_t i = 0; i < getSteps().size(); ++i)
+    if (ShapedType::isDynamic(shapeOf(getResult())[2 + i]))
+      dims[2 + i] = Value(*size++);
+  setDims(b, getResult(), dims, reified);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// SoftmaxOp, LayerNormOp, CumulativeSumOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult SoftmaxOp::verify() {
+  return verifyDim(*this, getDim(), rankOf(getInput()));
+}
+
+LogicalResult
+SoftmaxOp::reifyResultShapes(OpBuilder &b,
+                             ReifiedRankedShapedTypeDims &reified) {
+  return sameShapeReify(b, *this, getInput(), reified);
+}
+
+LogicalResult LayerNormOp::verify() {
+  int64_t rank = rankOf(getInput()), dims = getDims();
+  if (dims < 1 || dims > rank)
+    return emitOpError("normalizes ") << dims << " dims of " << rank;
+  for (Value affine : {getScale(), getBias()}) {
+    if (!affine)
+      continue;
+    if (rankOf(affine) != dims)
+      return emitOpError("scale and bias must have the normalized dims");
+    for (int64_t i = 0; i < dims; ++i)
+      if (differs(shapeOf(affine)[i], shapeOf(getInput())[rank - dims + i]))
+        return emitOpError("scale and bias must have the normalized dims");
+  }
+  return success();
+}
+
+LogicalResult
+LayerNormOp::reifyResultShapes(OpBuilder &b,
+                               ReifiedRankedShapedTypeDims &reified) {
+  return sameShapeReify(b, *this, getInput(), reified);
+}
+
+LogicalResult CumulativeSumOp::verify() {
+  return verifyDim(*this, getDim(), rankOf(getInput()));
+}
+
+LogicalResult
+CumulativeSumOp::reifyResultShapes(OpBuilder &b,
+                                   ReifiedRankedShapedTypeDims &reified) {
+  return sameShapeReify(b, *this, getInput(), reified);
+}
+
+//===----------------------------------------------------------------------===//
+// AttentionOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult AttentionOp::verify() {
+  int64_t rank = rankOf(getQuery());
+  if (rank < 2 || rankOf(getKey()) != rank || rankOf(getValue()) != rank)
+    return emitOpError("query, key and value must have one rank, 2 or more");
+  ArrayRef<int64_t> q = shapeOf(getQuery()), k = shapeOf(getKey()),
+                    v = shapeOf(getValue());
+  for (int64_t i = 0; i < rank - 2; ++i)
+    if (differs(q[i], k[i]) || differs(q[i], v[i]))
+      return emitOpError("batch dims differ");
+  if (differs(q[rank - 1], k[rank - 1]) || differs(k[rank - 2], v[rank - 2]))
+    return emitOpError("query and key, or key and value, do not fit");
+  if (getMask() && rankOf(getMask()) > rank)
+    return emitOpError("mask has too many dims");
+  SmallVector<int64_t> expected(q);
+  expected.back() = v.back();
+  return verifyShape(*this, getResult(), expected);
+}
+
+LogicalResult
+AttentionOp::reifyResultShapes(OpBuilder &b,
+                               ReifiedRankedShapedTypeDims &reified) {
+  Dims dims = dimsOf(b, getLoc(), getQuery());
+  dims.back() =
+      tensor::getMixedSize(b, getLoc(), getValue(), rankOf(getValue()) - 1);
+  setDims(b, getResult(), dims, reified);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Gathers and scatters
+//===----------------------------------------------------------------------===//
+
+LogicalResult GatherOp::verify() {
+  int64_t rank = rankOf(getInput());
+  if (failed(verifyDim(*this, getDim(), rank)))
+    return failure();
+  if (!elementOf(getIndices()).isIntOrIndex())
+    return emitOpError("indices must be integers");
+  ArrayRef<int64_t> in = shapeOf(getInput());
+  SmallVector<int64_t> expected(in.take_front(getDim()));
+  llvm::append_range(expected, shapeOf(getIndices()));
+  llvm::append_range(expected, in.drop_front(getDim() + 1));
+  return verifyShape(*this, getResult(), expected);
+}
+
+LogicalResult
+GatherOp::reifyResultShapes(OpBuilder &b,
+                            ReifiedRankedShapedTypeDims &reified) {
+  Dims in = dimsOf(b, getLoc(), getInput());
+  Dims dims(in.begin(), in.begin() + getDim());
+  llvm::append_range(dims, dimsOf(b, getLoc(), getIndices()));
+  dims.append(in.begin() + getDim() + 1, in.end());
+  setDims(b, getResult(), dims, reified);
+  return success();
+}
+
+LogicalResult GatherElementsOp::verify() {
+  int64_t rank = rankOf(getInput());
+  if (failed(verifyDim(*this, getDim(), rank)))
+    return failure();
+  if (rankOf(getIndices()) != rank || !elementOf(getIndices()).isIntOrIndex())
+    return emitOpError("indices must be integers of the input's rank");
+  return verifyShape(*this, getResult(), shapeOf(getIndices()));
+}
+
+LogicalResult
+GatherElementsOp::reifyResultShapes(OpBuilder &b,
+                                    ReifiedRankedShapedTypeDims &reified) {
+  return sameShapeReify(b, *this, getIndices(), reified);
+}
+
+LogicalResult ScatterOp::verify() {
+  int64_t rank = rankOf(getInput());
+  if (failed(verifyDim(*this, getDim(), rank)))
+    return failure();
+  if (rankOf(getIndices()) != 1 || !elementOf(getIndices()).isIntOrIndex())
+    return emitOpError("indices must be one dim of integers");
+  if (rankOf(getUpdates()) != rank)
+    return emitOpError("updates must have the input's rank");
+  for (int64_t i = 0; i < rank; ++i) {
+    int64_t want = i == static_cast<int64_t>(getDim())
+                       ? shapeOf(getIndices())[0]
+                       : shapeOf(getInput())[i];
+    if (differs(shapeOf(getUpdates())[i], want))
+      return emitOpError("updates dim ") << i << " must be " << want;
+  }
+  return success();
+}
+
+LogicalResult
+ScatterOp::reifyResultShapes(OpBuilder &b,
+                             ReifiedRankedShapedTypeDims &reified) {
+  return sameShapeReify(b, *this, getInput(), reified);
+}
+
+LogicalResult ArgReduceOp::verify() {
+  int64_t rank = rankOf(getInput());
+  if (failed(verifyDim(*this, getDim(), rank)))
+    return failure();
+  Type element = elementOf(getResult());
+  if (!element.isInteger(64) && !element.isInteger(32))
+    return emitOpError("result must be i64 or i32");
+  SmallVector<int64_t> expected(shapeOf(getInput()));
+  expected.erase(expected.begin() + getDim());
+  return verifyShape(*this, getResult(), expected);
+}
+
+LogicalResult
+ArgReduceOp::reifyResultShapes(OpBuilder &b,
+                               ReifiedRankedShapedTypeDims &reified) {
+  Dims dims = dimsOf(b, getLoc(), getInput());
+  dims.erase(dims.begin() + getDim());
+  setDims(b, getResult(), dims, reified);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// PackedConvOp, DepthwiseConvOp, PackedMatmulOp
+//===----------------------------------------------------------------------===//
+
+/// Lanes of a blocked tensor: its last dim.
+static int64_t lanesOf(Value blocked) { return shapeOf(blocked).back(); }
+
+LogicalResult PackedConvOp::verify() {
+  int64_t spatial = getSpatialRank();
+  ArrayRef<int64_t> in = shapeOf(getInput()), filter = shapeOf(getFilter());
+  if (static_cast<int64_t>(filter.size()) != spatial + 3)
+    return emitOpError("filter must be panel x taps x channel x lane");
+  if (failed(verifyWindow(*this, spatial, filter.slice(1, spatial),
+                          getStrides(), getDilations())))
+    return failure();
+  if (rankOf(getResult()) != spatial + 3)
+    return emitOpError("result must be blocked");
+  int64_t lanes = lanesOf(getResult());
+  int64_t inChannels = getInChannels(), outChannels = getOutChannels();
+  if (filter[spatial + 1] != inChannels)
+    return emitOpError("filter holds ")
+           << filter[spatial + 1] << " channels, not " << inChannels;
+  if (filter.back() % lanes)
+    return emitOpError("panels must be whole blocks of ") << lanes;
+  if (filter[0] * filter.back() < outChannels)
+    return emitOpError("panels hold too few outputs");
+  int64_t wantChannels = getInputBlocked()
+                             ? llvm::divideCeil(inChannels, lanesOf(getInput()))
+                             : inChannels;
+  if (differs(in[1], wantChannels))
+    return emitOpError("input has ")
+           << in[1] << " channel blocks, must have " << wantChannels;
+  int64_t blocks = llvm::divideCeil(outChannels, lanes);
+  if (getBias() && (rankOf(getBias()) != 1 ||
+                    differs(shapeOf(getBias())[0], blocks * lanes)))
+    return emitOpError("bias must have whole blocks of elements");
+  SmallVector<int64_t> expected = {in[0], blocks};
+  for (int64_t i = 0; i < spatial; ++i)
+    expected.push_back(windowDim(in[2 + i], 0, filter[1 + i],
+                                 getDilations()[i], getStrides()[i]));
+  expected.push_back(lanes);
+  return verifyShape(*this, getResult(), expected);
+}
+
+LogicalResult
+PackedConvOp::reifyResultShapes(OpBuilder &b,
+                                ReifiedRankedShapedTypeDims &reified) {
+  int64_t spatial = getSpatialRank();
+  Dims in = dimsOf(b, getLoc(), getInput());
+  ArrayRef<int64_t> filter = shapeOf(getFilter());
+  Dims dims = {in[0], b.getIndexAttr(shapeOf(getResult())[1])};
+  for (int64_t i = 0; i < spatial; ++i)
+    dims.push_back(windowDim(b, getLoc(), in[2 + i], 0, filter[1 + i],
+                             getDilations()[i], getStrides()[i]));
+  dims.push_back(b.getIndexAttr(lanesOf(getResult())));
+  setDims(b, getResult(), dims, reified);
+  return success();
+}
+
+LogicalResult DepthwiseConvOp::verify() {
+  int64_t spatial = getSpatialRank();
+  ArrayRef<int64_t> in = shapeOf(getInput()), filter = shapeOf(getFilter());
+  if (static_cast<int64_t>(filter.size()) != spatial + 2)
+    return emitOpError("filter must be block x taps x lane");
+  if (failed(verifyWindow(*this, spatial, filter.slice(1, spatial),
+                          getStrides(), getDilations())))
+    return failure();
+  if (differs(in[1], filter[0]) || in.back() != filter.back())
+    return emitOpError("filter and input differ in channels");
+  if (getBias() && (rankOf(getBias()) != 1 ||
+                    differs(shapeOf(getBias())[0], filter[0] * filter.back())))
+    return emitOpError("bias must have one element per channel");
+  SmallVector<int64_t> expected(in);
+  for (int64_t i = 0; i < spatial; ++i)
+    expected[2 + i] = windowDim(in[2 + i], 0, filter[1 + i], getDilations()[i],
+                                getStrides()[i]);
+  return verifyShape(*this, getResult(), expected);
+}
+
+LogicalResult
+DepthwiseConvOp::reifyResultShapes(OpBuilder &b,
+                                   ReifiedRankedShapedTypeDims &reified) {
+  Dims dims = dimsOf(b, getLoc(), getInput());
+  ArrayRef<int64_t> filter = shapeOf(getFilter());
+  for (int64_t i = 0, e = getSpatialRank(); i < e; ++i)
+    dims[2 + i] = windowDim(b, getLoc(), dims[2 + i], 0, filter[1 + i],
+                            getDilations()[i], getStrides()[i]);
+  setDims(b, getResult(), dims, reified);
+  return success();
+}
+
+LogicalResult PackedMatmulOp::verify() {
+  int64_t rank = rankOf(getLhs());
+  ArrayRef<int64_t> lhs = shapeOf(getLhs()), rhs = shapeOf(getRhs());
+  if (rank < 2 || rhs.size() != 3)
+    return emitOpError("lhs must have rank 2 or more, rhs be panel x K x lane");
+  if (differs(lhs[rank - 1], rhs[1]))
+    return emitOpError("contracts ") << lhs[rank - 1] << " with " << rhs[1];
+  int64_t columns = getColumns();
+  if (rhs[0] * rhs[2] < columns)
+    return emitOpError("panels hold too few columns");
+  if (getBias() &&
+      (rankOf(getBias()) != 1 || differs(shapeOf(getBias())[0], columns)))
+    return emitOpError("bias must have one element per column");
+  SmallVector<int64_t> expected(lhs);
+  expected.back() = columns;
+  return verifyShape(*this, getResult(), expected);
+}
+
+LogicalResult
+PackedMatmulOp::reifyResultShapes(OpBuilder &b,
+                                  ReifiedRankedShapedTypeDims &reified) {
+  Dims dims = dimsOf(b, getLoc(), getLhs());
+  dims.back() = b.getIndexAttr(getColumns());
+  setDims(b, getResult(), dims, reified);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// KernelOp, LaunchOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult KernelOp::verifyRegions() {
+  auto yield = dyn_cast<YieldOp>(getTerminator());
+  if (!yield)
+    return emitOpError("must end in mv.yield");
+  int64_t tensors = yield.getNumOperands();
+  for (BlockArgument argument : getBlock().getArguments()) {
+    if (isa<RankedTensorType>(argument.getType()))
+      ++tensors;
+    else if (!argument.getType().isIndex())
+      return emitOpError("operands must be tensors or index scalars");
+  }
+  if (getBuffers() && static_cast<int64_t>(getBuffers()->size()) != tensors)
+    return emitOpError("needs one buffer type per tensor operand and result");
+  return success();
+}
+
+LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &tables) {
+  auto kernel = tables.lookupNearestSymbolFrom<KernelOp>(*this, getKernelAttr());
+  if (!kernel)
+    return emitOpError("launches no kernel: ") << getKernel();
+  if (kernel.getBlock().getNumArguments() != getInputs().size())
+    return emitOpError("operands differ in number from the kernel's");
+  size_t results = getOuts().empty() ? getNumResults() : getOuts().size();
+  if (kernel.getTerminator()->getNumOperands() != results)
+    return emitOpError("results differ in number from the kernel's");
+  return success();
+}
+
+void LaunchOp::getEffects(
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
+        &effects) {
+  for (OpOperand &input : getInputsMutable())
+    if (isa<MemRefType>(input.get().getType()))
+      effects.emplace_back(MemoryEffects::Read::get(), &input,
+                           SideEffects::DefaultResource::get());
+  for (OpOperand &out : getOutsMutable())
+    effects.emplace_back(MemoryEffects::Write::get(), &out,
+                         SideEffects::DefaultResource::get());
+}
+
+LogicalResult
+LaunchOp::reifyResultShapes(OpBuilder &b,
+                            ReifiedRankedShapedTypeDims &reified) {
+  auto dynamic = getResultDims().begin();
+  for (Value result : getResults()) {
+    Dims dims;
+    for (int64_t size : shapeOf(result)) {
+      if (ShapedType::isDynamic(size))
+        dims.push_back(Value(*dynamic++));
+      else
+        dims.push_back(b.getIndexAttr(size));
+    }
+    reified.push_back(std::move(dims));
+  }
+  return success();
+}
