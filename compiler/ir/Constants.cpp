@@ -37,8 +37,7 @@ template <typename T> static void writeAs(char *at, T value) {
 
 double ConstantData::getFloat(int64_t index) const {
   Type element = type.getElementType();
-  const char *at =
-      bytes.data() + (isSplat ? 0 : index) * elementBytes(element);
+  const char *at = bytes.data() + (isSplat ? 0 : index) * elementBytes(element);
   if (element.isF32())
     return readAs<float>(at);
   if (element.isF64())
@@ -50,8 +49,7 @@ double ConstantData::getFloat(int64_t index) const {
 
 int64_t ConstantData::getInt(int64_t index) const {
   Type element = type.getElementType();
-  const char *at =
-      bytes.data() + (isSplat ? 0 : index) * elementBytes(element);
+  const char *at = bytes.data() + (isSplat ? 0 : index) * elementBytes(element);
   if (element.isInteger(1))
     return readAs<uint8_t>(at) != 0;
   if (element.isInteger(8))
@@ -162,10 +160,9 @@ ElementsAttr makeConstant(RankedTensorType type,
   AsmResourceBlob blob = HeapAsmResourceBlob::allocate(size, 64);
   fill(blob.getMutableData());
   if (allEqual(blob.getData(), elementSize))
-    return makeInline(
-        type, type.getElementType().isInteger(1)
-                  ? blob.getData() // every byte is read
-                  : blob.getData().take_front(elementSize));
+    return makeInline(type, type.getElementType().isInteger(1)
+                                ? blob.getData() // every byte is read
+                                : blob.getData().take_front(elementSize));
   return DenseResourceElementsAttr::get(type, "w", std::move(blob));
 }
 
@@ -200,8 +197,8 @@ void storeFloat(char *out, Type type, double value) {
 void storeInt(char *out, Type type, int64_t value) {
   switch (elementBytes(type)) {
   case 1:
-    return writeAs<int8_t>(
-        out, type.isInteger(1) ? value != 0 : static_cast<int8_t>(value));
+    return writeAs<int8_t>(out, type.isInteger(1) ? value != 0
+                                                  : static_cast<int8_t>(value));
   case 2:
     return writeAs<int16_t>(out, value);
   case 4:

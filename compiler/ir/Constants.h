@@ -19,7 +19,7 @@
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Value.h"
-#include <functional>
+#include <memory>
 #include <optional>
 
 namespace marver {
@@ -37,7 +37,7 @@ struct ConstantData {
   llvm::ArrayRef<char> bytes;
   bool isSplat = false;
   /// Owns `bytes` when they had to be made (i1 is packed in MLIR's attributes).
-  std::shared_ptr<llvm::SmallVector<char, 0>> storage;
+  std::shared_ptr<llvm::SmallVector<char, 0>> storage = nullptr;
 
   /// Element `index` of a float constant (f16, bf16, f32, f64), widened.
   double getFloat(int64_t index) const;

@@ -150,15 +150,14 @@ LogicalResult ConvOp::verify() {
   if (differs(in[1], filter[1] * groups))
     return emitOpError("input has ")
            << in[1] << " channels, the filter needs " << filter[1] * groups;
-  if (getBias() && (rankOf(getBias()) != 1 ||
-                    differs(shapeOf(getBias())[0], filter[0])))
+  if (getBias() &&
+      (rankOf(getBias()) != 1 || differs(shapeOf(getBias())[0], filter[0])))
     return emitOpError("bias must have one element per output channel");
   SmallVector<int64_t> expected = {in[0], filter[0]};
   for (int64_t i = 0; i < spatial; ++i)
-    expected.push_back(windowDim(in[2 + i],
-                                 getPads()[i] + getPads()[spatial + i],
-                                 filter[2 + i], getDilations()[i],
-                                 getStrides()[i]));
+    expected.push_back(
+        windowDim(in[2 + i], getPads()[i] + getPads()[spatial + i],
+                  filter[2 + i], getDilations()[i], getStrides()[i]));
   return verifyShape(*this, getResult(), expected);
 }
 
@@ -204,8 +203,8 @@ MatmulOp::reifyResultShapes(OpBuilder &b,
                             ReifiedRankedShapedTypeDims &reified) {
   Dims dims = dimsOf(b, getLoc(), getLhs());
   int64_t rhsRank = rankOf(getRhs());
-  dims.back() = tensor::getMixedSize(
-      b, getLoc(), getRhs(), rhsRank - (getTransposeRhs() ? 2 : 1));
+  dims.back() = tensor::getMixedSize(b, getLoc(), getRhs(),
+                                     rhsRank - (getTransposeRhs() ? 2 : 1));
   setDims(b, getResult(), dims, reified);
   return success();
 }
@@ -222,10 +221,9 @@ LogicalResult PoolOp::verify() {
     return failure();
   SmallVector<int64_t> expected(shapeOf(getInput()));
   for (int64_t i = 0; i < spatial; ++i)
-    expected[2 + i] = windowDim(expected[2 + i],
-                                getPads()[i] + getPads()[spatial + i],
-                                getWindow()[i], getDilations()[i],
-                                getStrides()[i]);
+    expected[2 + i] =
+        windowDim(expected[2 + i], getPads()[i] + getPads()[spatial + i],
+                  getWindow()[i], getDilations()[i], getStrides()[i]);
   return verifyShape(*this, getResult(), expected);
 }
 
@@ -479,8 +477,8 @@ LogicalResult PackedConvOp::verify() {
     return emitOpError("bias must have whole blocks of elements");
   SmallVector<int64_t> expected = {in[0], blocks};
   for (int64_t i = 0; i < spatial; ++i)
-    expected.push_back(windowDim(in[2 + i], 0, filter[1 + i],
-                                 getDilations()[i], getStrides()[i]));
+    expected.push_back(windowDim(in[2 + i], 0, filter[1 + i], getDilations()[i],
+                                 getStrides()[i]));
   expected.push_back(lanes);
   return verifyShape(*this, getResult(), expected);
 }
@@ -580,7 +578,8 @@ LogicalResult KernelOp::verifyRegions() {
 }
 
 LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &tables) {
-  auto kernel = tables.lookupNearestSymbolFrom<KernelOp>(*this, getKernelAttr());
+  auto kernel =
+      tables.lookupNearestSymbolFrom<KernelOp>(*this, getKernelAttr());
   if (!kernel)
     return emitOpError("launches no kernel: ") << getKernel();
   if (kernel.getBlock().getNumArguments() != getInputs().size())

@@ -27,7 +27,8 @@ class Mv_Op<string mnemonic, list<Trait> traits = []>
 // A pure function of its tensors, whose result shape can be reified.
 class Mv_TensorOp<string mnemonic, list<Trait> traits = []>
     : Mv_Op<mnemonic, !listconcat(traits, [Pure,
-        DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>])> {
+        DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+          ["reifyResultShapes"]>])> {
   let hasVerifier = 1;
 }
 
@@ -310,7 +311,8 @@ def Mv_YieldOp : Mv_Op<"yield", [Pure, Terminator, ReturnLike]> {
 def Mv_LaunchOp : Mv_Op<"launch", [AttrSizedOperandSegments,
     DeclareOpInterfaceMethods<SymbolUserOpInterface>,
     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
-    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>]> {
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+          ["reifyResultShapes"]>]> {
   let summary = "one run of a kernel by the host function";
   let description = [{
     On tensors (kernels stage): `operands` are tensors and index scalars,

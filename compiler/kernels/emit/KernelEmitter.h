@@ -8,7 +8,8 @@
 // A kernel family turns an mv.kernel (a region on tensors whose operands and
 // results are known as strided buffers) into one function
 //
-//   func.func @k(%slots: !llvm.ptr, %begin: i64, %end: i64, %scratch: !llvm.ptr)
+//   func.func @k(%slots: !llvm.ptr, %begin: i64, %end: i64, %scratch:
+//   !llvm.ptr)
 //
 // of scf (loops on i64), arith, math, vector and llvm (pointers, loads, stores)
 // operations. KernelEmitter gives it the buffers, loops and memory accesses.
@@ -87,8 +88,8 @@ public:
               llvm::function_ref<void()> otherwise = nullptr);
 
   /// Splits a linear parallel index into coordinates of `sizes`, last fastest.
-  llvm::SmallVector<Value> delinearize(Value index,
-                                       llvm::ArrayRef<mlir::OpFoldResult> sizes);
+  llvm::SmallVector<Value>
+  delinearize(Value index, llvm::ArrayRef<mlir::OpFoldResult> sizes);
 
   /// Element offset of `index` in `buffer`.
   Value offset(const Buffer &buffer, llvm::ArrayRef<Value> index);
