@@ -1,0 +1,534 @@
+//===- Schedule.cpp - Choice of algorithm and tiles per kernel ------------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Register tiles are chosen by a small cost model of one core: two FMAs and two
+// vector loads a cycle, four cycles of FMA latency, and what a panel of weights
+// costs to stream when it does not stay in the L1 cache. Numbers behind it:
+// docs/architecture.md, "Kernels".
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/kernels/Schedule.h"
+#include "compiler/ir/Constants.h"
+#include "compiler/ir/MvDialect.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+
+namespace marver {
+namespace {
+
+/// Parallel indices that a kernel should have at least, where its work allows:
+/// 16 threads get one each, 2 threads get 8 and balance well.
+constexpr int64_t kWantedUnits = 16;
+
+/// Pixels that a strip must keep so that a panel of weights is used often
+/// enough each time it is brought into the L1 cache.
+constexpr int64_t kLeastStripPixels = 56;
+
+bool isDynamic(int64_t size) { return ShapedType::isDynamic(size); }
+
+int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t roundUp(int64_t a, int64_t b) { return ceilDiv(a, b) * b; }
+
+/// `size`, or a typical value for one that is unknown until the model runs.
+int64_t guess(int64_t size, int64_t typical) {
+  return isDynamic(size) ? typical : size;
+}
+
+/// Cycles of one reduction step of a tile of `pixels` x `vectors` accumulators.
+double stepCycles(int64_t pixels, int64_t vectors, int64_t reduction,
+                  const TargetInfo &target) {
+  double fma = pixels * vectors / 2.0;
+  double loads = (pixels + vectors) / 2.0;
+  constexpr double latency = 4.0;
+  // Weights come from the L1 cache only if a panel leaves room for the input.
+  int64_t vectorBytes = target.lanes * 4;
+  int64_t panelBytes = reduction * vectors * vectorBytes;
+  double bytesPerCycle = panelBytes * 2 <= target.l1Bytes   ? 2.0 * vectorBytes
+                         : panelBytes * 2 <= target.l2Bytes ? 32.0
+                                                            : 16.0;
+  double stream = vectors * vectorBytes / bytesPerCycle;
+  return std::max({fma, loads, latency, stream});
+}
+
+/// Most pixels of a tile with `vectors` accumulators each: accumulators, the
+/// weights of a step and one broadcast input value fit the registers.
+int64_t mostPixels(int64_t vectors, int64_t pixelStrideBytes,
+                   const TargetInfo &target) {
+  int64_t pixels = (target.vectorRegisters - 1 - vectors) / vectors;
+  // More broadcast streams than this gain nothing.
+  pixels = std::min<int64_t>(pixels, 28);
+  // Rows a multiple of half a page apart fall into one set of the L1 cache,
+  // which has 8 to 12 ways, some of them taken by weights.
+  if (pixelStrideBytes % 2048 == 0)
+    pixels = std::min<int64_t>(pixels, 9);
+  return pixels;
+}
+
+struct RegisterTile {
+  int64_t rows = 1;
+  int64_t pixels = 1; ///< per row
+  double cycles = 0;  ///< of all tiles of one panel, one image
+};
+
+/// Best tile of a panel of `vectors`, by trying all.
+RegisterTile bestTile(const ContractionShape &shape, int64_t vectors,
+                      const TargetInfo &target) {
+  int64_t limit = mostPixels(vectors, shape.pixelStrideBytes, target);
+  int64_t reduction = guess(shape.reduction, 256);
+  int64_t rows = guess(shape.rows, 64);
+  auto cost = [&](int64_t pixels) {
+    // The prologue and the epilogue of a tile: bias, activation, store.
+    double overhead = 20 + 1.5 * pixels * vectors;
+    return reduction * stepCycles(pixels, vectors, reduction, target) +
+           overhead;
+  };
+  RegisterTile best;
+  best.cycles = -1;
+  auto consider = [&](int64_t tileRows, int64_t pixels, double cycles) {
+    // Of equal ones the larger: fewer passes over the weights.
+    if (best.cycles < 0 || cycles <= best.cycles * 0.999 ||
+        (cycles <= best.cycles * 1.001 &&
+         tileRows * pixels > best.rows * best.pixels))
+      best = {tileRows, pixels, cycles};
+  };
+  if (isDynamic(shape.width)) {
+    int64_t width = 128;
+    consider(1, limit, rows * (double(width) / limit) * cost(limit));
+    return best;
+  }
+  int64_t width = std::max<int64_t>(shape.width, 1);
+  for (int64_t pixels = 1; pixels <= std::min(limit, width); ++pixels) {
+    double cycles = (width / pixels) * cost(pixels);
+    if (width % pixels)
+      cycles += cost(width % pixels);
+    consider(1, pixels, rows * cycles);
+  }
+  // Short rows: several whole ones in a tile.
+  for (int64_t tileRows = 2; tileRows <= rows && tileRows * width <= limit;
+       ++tileRows) {
+    double cycles = (rows / tileRows) * cost(tileRows * width);
+    if (rows % tileRows)
+      cycles +=
+          isDynamic(shape.rows) ? cost(width) : cost(rows % tileRows * width);
+    consider(tileRows, width, cycles);
+  }
+  return best;
+}
+
+/// Cycles of the whole contraction with panels of `vectors`.
+double contractionCycles(const ContractionShape &shape, int64_t vectors,
+                         const TargetInfo &target) {
+  int64_t blocks = ceilDiv(shape.outputs, target.lanes);
+  int64_t full = blocks / vectors, rest = blocks % vectors;
+  double cycles = full * bestTile(shape, vectors, target).cycles;
+  if (rest) {
+    // The last panel computes only the vectors it has, with the same tile.
+    RegisterTile tile = bestTile(shape, vectors, target);
+    int64_t reduction = guess(shape.reduction, 256);
+    cycles += tile.cycles *
+              stepCycles(tile.rows * tile.pixels, rest, reduction, target) /
+              stepCycles(tile.rows * tile.pixels, vectors, reduction, target);
+    // Its padding is stored and mapped.
+    cycles *= 1.01;
+  }
+  return cycles;
+}
+
+//===----------------------------------------------------------------------===//
+// Splitting into parallel indices
+//===----------------------------------------------------------------------===//
+
+struct Split {
+  int64_t stripRows = 0; ///< 0: all
+  int64_t stripPixels = 0;
+  int64_t panels = 1; ///< per parallel index
+};
+
+struct ContractionBytes {
+  int64_t weights;
+  int64_t inputRow; ///< of one output row's new input rows, all channels
+};
+
+/// How the pixels and the panels of a contraction are dealt out. Rows (or, with
+/// one row, pixels) come first, because neighbouring layers then leave each
+/// thread's data in its own cache; panels are split where the rows do not
+/// suffice or where there is more to read of weights than of input.
+Split splitContraction(const ContractionShape &shape, const RegisterTile &tile,
+                       int64_t panelCount, const ContractionBytes &bytes,
+                       const TargetInfo &target, std::string &reason) {
+  Split split;
+  int64_t batch = guess(shape.batch, 1);
+  int64_t rows = guess(shape.rows, 32);
+  int64_t width = guess(shape.width, 256);
+  // What is split: rows, or the pixels of the only row.
+  bool alongRow = !isDynamic(shape.rows) && rows == 1;
+  int64_t length = alongRow ? width : rows;
+  int64_t step = alongRow ? tile.pixels : tile.rows;
+  int64_t pixelsPerStep = alongRow ? 1 : width;
+  int64_t bytesPerStep = std::max<int64_t>(
+      alongRow ? bytes.inputRow / std::max<int64_t>(width, 1) : bytes.inputRow,
+      1);
+  int64_t inputBytes = bytesPerStep * length * batch;
+
+  int64_t strip = length;
+  // A strip's input stays in the L2 cache while the panels pass over it.
+  strip = std::min(strip,
+                   std::max<int64_t>(target.l2Bytes / 2 / bytesPerStep, step));
+  bool weightsLead = bytes.weights > inputBytes &&
+                     panelCount * ceilDiv(length, strip) * batch >= 4;
+  if (!weightsLead) {
+    int64_t wanted = ceilDiv(kWantedUnits, batch);
+    int64_t least = ceilDiv(kLeastStripPixels, pixelsPerStep);
+    strip = std::min(strip, std::max(ceilDiv(length, wanted), least));
+  }
+  strip = std::max(roundUp(strip, step), step);
+  bool whole =
+      strip >= length && !isDynamic(alongRow ? shape.width : shape.rows);
+  int64_t strips = whole ? 1 : ceilDiv(length, strip);
+  (alongRow ? split.stripPixels : split.stripRows) = whole ? 0 : strip;
+
+  int64_t groups = std::min(
+      panelCount, std::max<int64_t>(ceilDiv(kWantedUnits, strips * batch), 1));
+  if (weightsLead)
+    groups = std::min<int64_t>(panelCount, 4 * kWantedUnits);
+  split.panels = ceilDiv(panelCount, groups);
+  reason +=
+      llvm::formatv("; split by {0}: {1} B of weights, {2} B of input",
+                    weightsLead ? "panels" : (alongRow ? "pixels" : "rows"),
+                    bytes.weights, inputBytes);
+  return split;
+}
+
+NamedAttribute intAttr(Builder &builder, StringRef name, int64_t value) {
+  return builder.getNamedAttr(name, builder.getI64IntegerAttr(value));
+}
+
+NamedAttribute pairAttr(Builder &builder, StringRef name, int64_t a,
+                        int64_t b) {
+  return builder.getNamedAttr(name, builder.getDenseI64ArrayAttr({a, b}));
+}
+
+/// Distant panels that a matrix-times-vector product reads side by side: one
+/// core reaches the memory's bandwidth only with several streams.
+int64_t chooseStreams(const ContractionShape &shape, int64_t vectors,
+                      int64_t panelCount, const TargetInfo &target) {
+  if (isDynamic(shape.width) || isDynamic(shape.rows) ||
+      shape.width * shape.rows != 1)
+    return 1;
+  int64_t streams = std::min<int64_t>(4, panelCount);
+  while (streams > 1 &&
+         streams * vectors + streams * vectors + 1 > target.vectorRegisters)
+    --streams;
+  return streams;
+}
+
+/// Schedule of a contraction whose weights are packed in panels of
+/// `panelWidth`.
+DictionaryAttr scheduleContraction(MLIRContext *context,
+                                   const ContractionShape &shape,
+                                   int64_t panelWidth, int64_t panelCount,
+                                   const ContractionBytes &bytes,
+                                   int64_t bodySteps,
+                                   const TargetInfo &target) {
+  Builder builder(context);
+  int64_t vectors = panelWidth / target.lanes;
+  RegisterTile tile = bestTile(shape, vectors, target);
+  std::string reason = llvm::formatv("{0}x{1} pixels by {2} vectors", tile.rows,
+                                     tile.pixels, vectors);
+  int64_t streams = chooseStreams(shape, vectors, panelCount, target);
+  Split split;
+  if (streams > 1) {
+    split.panels = streams;
+    reason += llvm::formatv("; one pixel: {0} streams of weights", streams);
+  } else {
+    split = splitContraction(shape, tile, panelCount, bytes, target, reason);
+  }
+  // Small bodies are unrolled until the loop's own instructions do not count.
+  int64_t accumulators = tile.rows * tile.pixels * vectors * streams;
+  int64_t unroll = 1;
+  while (unroll * 2 <= bodySteps && unroll * accumulators < 24)
+    unroll *= 2;
+  // Weights that no cache holds arrive in time only if asked for in time: where
+  // a panel is used by few tiles, the hardware's prefetcher is too late.
+  int64_t pixels = guess(shape.rows, 1) * guess(shape.width, 64);
+  bool prefetch = streams == 1 && bytes.weights > target.l2Bytes / 2 &&
+                  pixels > 1 && pixels <= 512;
+  if (prefetch)
+    reason += "; few pixels for many weights: next panel prefetched";
+  return builder.getDictionaryAttr(
+      {pairAttr(builder, "tile", tile.rows, tile.pixels),
+       pairAttr(builder, "strip", split.stripRows, split.stripPixels),
+       intAttr(builder, "panels", split.panels),
+       intAttr(builder, "streams", streams), intAttr(builder, "unroll", unroll),
+       builder.getNamedAttr("prefetch", builder.getBoolAttr(prefetch)),
+       builder.getNamedAttr("reason", builder.getStringAttr(reason))});
+}
+
+int64_t product(ArrayRef<int64_t> sizes) {
+  int64_t result = 1;
+  for (int64_t size : sizes) {
+    if (isDynamic(size))
+      return ShapedType::kDynamic;
+    result *= size;
+  }
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Families
+//===----------------------------------------------------------------------===//
+
+std::optional<KernelChoice> chooseConv(mv::PackedConvOp op,
+                                       const TargetInfo &target) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  auto result = cast<RankedTensorType>(op.getResult().getType());
+  if (!hasVectorContraction(input.getElementType()) ||
+      !hasVectorContraction(filter.getElementType()) ||
+      !hasVectorContraction(result.getElementType()) ||
+      !filter.hasStaticShape() || result.getShape().back() != target.lanes ||
+      filter.getShape().back() % target.lanes != 0)
+    return std::nullopt;
+  int64_t spatial = op.getSpatialRank();
+  ArrayRef<int64_t> out = result.getShape().slice(2, spatial);
+  ArrayRef<int64_t> taps = filter.getShape().slice(1, spatial);
+  ContractionShape shape;
+  shape.outputs = op.getOutChannels();
+  shape.reduction = product(taps) * op.getInChannels();
+  shape.width = out.back();
+  shape.rows = spatial > 1 ? out[spatial - 2] : 1;
+  shape.batch = product(out.drop_back(std::min<int64_t>(spatial, 2)));
+  int64_t batch = result.getShape().front();
+  shape.batch = isDynamic(batch) || isDynamic(shape.batch)
+                    ? ShapedType::kDynamic
+                    : shape.batch * batch;
+  shape.pixelStrideBytes =
+      op.getStrides().back() * 4 * (op.getInputBlocked() ? target.lanes : 1);
+  int64_t strideH = spatial > 1 ? op.getStrides()[spatial - 2] : 1;
+  ContractionBytes bytes;
+  bytes.weights = elementCount(filter) * 4;
+  int64_t inChannels =
+      op.getInputBlocked()
+          ? ceilDiv(op.getInChannels(), target.lanes) * target.lanes
+          : op.getInChannels();
+  bytes.inputRow = guess(shape.width, 256) * op.getStrides().back() * strideH *
+                   inChannels * 4;
+  return KernelChoice{
+      "contraction",
+      scheduleContraction(
+          op.getContext(), shape, filter.getShape().back(),
+          filter.getShape().front(), bytes,
+          op.getInputBlocked()
+              ? std::min<int64_t>(op.getInChannels(), target.lanes)
+              : int64_t(op.getInChannels()),
+          target)};
+}
+
+std::optional<KernelChoice> choosePackedMatmul(mv::PackedMatmulOp op,
+                                               const TargetInfo &target) {
+  auto lhs = cast<RankedTensorType>(op.getLhs().getType());
+  auto rhs = cast<RankedTensorType>(op.getRhs().getType());
+  auto result = cast<RankedTensorType>(op.getResult().getType());
+  if (!hasVectorContraction(lhs.getElementType()) ||
+      !hasVectorContraction(rhs.getElementType()) ||
+      !hasVectorContraction(result.getElementType()) || !rhs.hasStaticShape() ||
+      rhs.getShape().back() % target.lanes != 0)
+    return std::nullopt;
+  ContractionShape shape;
+  shape.outputs = op.getColumns();
+  shape.reduction = rhs.getShape()[1];
+  shape.width = lhs.getRank() > 1 ? lhs.getShape()[lhs.getRank() - 2] : 1;
+  shape.batch =
+      product(lhs.getShape().drop_back(std::min<int64_t>(lhs.getRank(), 2)));
+  shape.pixelStrideBytes = shape.reduction * 4;
+  ContractionBytes bytes;
+  bytes.weights = elementCount(rhs) * 4;
+  bytes.inputRow = guess(shape.width, 256) * shape.reduction * 4;
+  return KernelChoice{"contraction",
+                      scheduleContraction(op.getContext(), shape,
+                                          rhs.getShape().back(),
+                                          rhs.getShape().front(), bytes,
+                                          shape.reduction, target)};
+}
+
+/// Accumulators and taps of a depthwise tile: as many accumulators as hide the
+/// FMA's latency, the rest of the registers for weights.
+std::optional<KernelChoice> chooseDepthwise(mv::DepthwiseConvOp op,
+                                            const TargetInfo &target) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  auto result = cast<RankedTensorType>(op.getResult().getType());
+  if (!hasVectorContraction(input.getElementType()) ||
+      !hasVectorContraction(filter.getElementType()) ||
+      !hasVectorContraction(result.getElementType()) ||
+      !filter.hasStaticShape() || result.getShape().back() != target.lanes)
+    return std::nullopt;
+  int64_t spatial = op.getSpatialRank();
+  ArrayRef<int64_t> taps = filter.getShape().slice(1, spatial);
+  int64_t height = spatial > 1 ? result.getShape()[spatial] : 1;
+  int64_t width = result.getShape()[spatial + 1];
+  int64_t registers = target.vectorRegisters;
+
+  // All taps of the last two dims at once if half of the registers hold them,
+  // otherwise a piece of a row.
+  int64_t tapsW = taps.back();
+  int64_t tapsH = spatial > 1 ? taps[spatial - 2] : 1;
+  int64_t chunkH = 1, chunkW = std::min<int64_t>(tapsW, 5);
+  if (tapsH * tapsW <= registers / 3)
+    chunkH = tapsH, chunkW = tapsW;
+  else if (registers < 32)
+    chunkW = std::min<int64_t>(tapsW, 3);
+  int64_t accumulators = registers - 2 - chunkH * chunkW;
+  accumulators = std::min<int64_t>(accumulators, registers == 32 ? 15 : 10);
+
+  int64_t tileW = std::min<int64_t>(
+      accumulators,
+      isDynamic(width) ? accumulators : std::max<int64_t>(width, 1));
+  // Columns that divide the row best.
+  if (!isDynamic(width) && width > 0) {
+    int64_t pieces = ceilDiv(width, tileW);
+    tileW = ceilDiv(width, pieces);
+  }
+  int64_t tileH = 1;
+  if (spatial > 1) {
+    // Two rows share the input rows between them (3x3 at stride 1).
+    bool shares =
+        chunkH > 1 && op.getStrides()[spatial - 2] <
+                          op.getDilations()[spatial - 2] * (tapsH - 1) + 1;
+    if (shares && accumulators >= 8 && tileW > accumulators / 2 &&
+        (isDynamic(height) || height >= 2)) {
+      tileW = accumulators / 2;
+      if (!isDynamic(width) && width > 0)
+        tileW = ceilDiv(width, ceilDiv(width, tileW));
+    }
+    tileH = std::max<int64_t>(accumulators / tileW, 1);
+    tileH = std::min<int64_t>(tileH, shares ? 2 : tileH);
+    if (!isDynamic(height))
+      tileH = std::min(tileH, std::max<int64_t>(height, 1));
+  }
+
+  // Strips of rows of one channel block; small maps are one strip.
+  int64_t stripRows = 0;
+  if (spatial > 1) {
+    int64_t rowPixels = guess(width, 56);
+    int64_t wanted = std::max<int64_t>(ceilDiv(256, rowPixels), 1);
+    stripRows = std::max(roundUp(wanted, tileH), tileH);
+    if (!isDynamic(height) && stripRows >= height)
+      stripRows = 0;
+  }
+  Builder builder(op.getContext());
+  std::string reason = llvm::formatv("{0}x{1} outputs, {2}x{3} weights in "
+                                     "registers of {4}",
+                                     tileH, tileW, chunkH, chunkW, registers);
+  return KernelChoice{
+      "depthwise",
+      builder.getDictionaryAttr(
+          {pairAttr(builder, "tile", tileH, tileW),
+           pairAttr(builder, "strip", stripRows, 0),
+           pairAttr(builder, "taps", chunkH, chunkW),
+           builder.getNamedAttr("reason", builder.getStringAttr(reason))})};
+}
+
+std::optional<KernelChoice> choosePool(mv::PoolOp op,
+                                       const TargetInfo &target) {
+  auto result = cast<RankedTensorType>(op.getResult().getType());
+  Builder builder(op.getContext());
+  int64_t spatial = result.getRank() - (op.getBlocked() ? 3 : 2);
+  bool vectors = op.getBlocked() && result.getElementType().isF32() &&
+                 result.getShape().back() == target.lanes;
+  int64_t width = guess(result.getShape()[spatial + 1], 56);
+  int64_t stripRows =
+      spatial > 1
+          ? std::max<int64_t>(ceilDiv(64, std::max<int64_t>(width, 1)), 1)
+          : 0;
+  std::string reason = vectors ? "one vector per pixel and channel block"
+                               : "one value at a time: not blocked f32";
+  return KernelChoice{
+      "pool",
+      builder.getDictionaryAttr(
+          {pairAttr(builder, "tile", 1, vectors ? 8 : 1),
+           pairAttr(builder, "strip", stripRows, 0),
+           builder.getNamedAttr("reason", builder.getStringAttr(reason))})};
+}
+
+std::optional<KernelChoice> chooseMatmul(mv::MatmulOp op,
+                                         const TargetInfo &target) {
+  auto lhs = cast<RankedTensorType>(op.getLhs().getType());
+  auto rhs = cast<RankedTensorType>(op.getRhs().getType());
+  auto result = cast<RankedTensorType>(op.getResult().getType());
+  if (!hasVectorContraction(lhs.getElementType()) ||
+      !hasVectorContraction(rhs.getElementType()) ||
+      !hasVectorContraction(result.getElementType()))
+    return std::nullopt;
+  ContractionShape shape;
+  shape.outputs = guess(result.getShape().back(), 256);
+  shape.reduction = lhs.getShape().back();
+  shape.width = lhs.getShape()[lhs.getRank() - 2];
+  shape.batch = product(lhs.getShape().drop_back(2));
+  shape.pixelStrideBytes =
+      isDynamic(shape.reduction) ? 4096 : shape.reduction * 4;
+  int64_t panelWidth = choosePanelWidth(shape, target);
+  ContractionBytes bytes;
+  bytes.weights = shape.outputs * guess(shape.reduction, 256) * 4;
+  bytes.inputRow = guess(shape.width, 256) * guess(shape.reduction, 256) * 4;
+  int64_t panelCount = ceilDiv(shape.outputs, panelWidth);
+  DictionaryAttr schedule = scheduleContraction(
+      op.getContext(), shape, panelWidth, panelCount, bytes, 4, target);
+  SmallVector<NamedAttribute> attributes(schedule.getValue());
+  Builder builder(op.getContext());
+  // The columns of a panel are the emitter's to know: nothing is packed yet.
+  attributes.push_back(intAttr(builder, "columns", panelWidth));
+  for (NamedAttribute &attribute : attributes)
+    if (attribute.getName() == "streams")
+      attribute.setValue(builder.getI64IntegerAttr(1));
+    else if (attribute.getName() == "prefetch")
+      attribute.setValue(builder.getBoolAttr(false));
+  return KernelChoice{"matmul", builder.getDictionaryAttr(attributes)};
+}
+
+} // namespace
+
+bool hasVectorContraction(Type elementType) { return elementType.isF32(); }
+
+int64_t choosePanelWidth(const ContractionShape &shape,
+                         const TargetInfo &target) {
+  int64_t blocks = std::max<int64_t>(ceilDiv(shape.outputs, target.lanes), 1);
+  int64_t best = 1;
+  double bestCycles = -1;
+  for (int64_t vectors = 1;
+       vectors <= std::min<int64_t>(blocks, 8) &&
+       mostPixels(vectors, shape.pixelStrideBytes, target) >= 1;
+       ++vectors) {
+    double cycles = contractionCycles(shape, vectors, target);
+    if (bestCycles < 0 || cycles < bestCycles * 0.995) {
+      best = vectors;
+      bestCycles = cycles;
+    }
+  }
+  return best * target.lanes;
+}
+
+std::optional<KernelChoice> chooseKernel(Operation *anchor,
+                                         const TargetInfo &target) {
+  if (auto op = dyn_cast<mv::PackedConvOp>(anchor))
+    return chooseConv(op, target);
+  if (auto op = dyn_cast<mv::PackedMatmulOp>(anchor))
+    return choosePackedMatmul(op, target);
+  if (auto op = dyn_cast<mv::DepthwiseConvOp>(anchor))
+    return chooseDepthwise(op, target);
+  if (auto op = dyn_cast<mv::PoolOp>(anchor))
+    return choosePool(op, target);
+  if (auto op = dyn_cast<mv::MatmulOp>(anchor))
+    return chooseMatmul(op, target);
+  return std::nullopt;
+}
+
+} // namespace marver

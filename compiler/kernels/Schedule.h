@@ -1,0 +1,72 @@
+//===- Schedule.h - Choice of algorithm and tiles per kernel ----*- C++ -*-===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Everything that is chosen from shapes and target before a kernel is emitted:
+// which family takes an operation, how wide the panels of packed weights are,
+// register tile, strips and the split into parallel indices. The choice is
+// written on the kernel as its `schedule` dictionary, whose `reason` says why.
+// Emitters read the dictionary and choose nothing.
+//
+// Keys of the schedules:
+//   tile     [rows, pixels] of outputs that one register tile holds
+//   strip    [rows, pixels] of outputs that one parallel index does (0: all)
+//   panels   contraction: panels of packed weights that a parallel index does
+//   streams  contraction: panels read side by side (matrix times vector)
+//   taps     depthwise: taps whose weights are in registers at one time
+//   unroll   contraction: reduction steps in the innermost loop's body
+//   prefetch contraction: the next panel's weights are prefetched
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MARVER_COMPILER_KERNELS_SCHEDULE_H
+#define MARVER_COMPILER_KERNELS_SCHEDULE_H
+
+#include "compiler/ir/Target.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include <optional>
+
+namespace marver {
+
+/// The family that emits an operation, and how.
+struct KernelChoice {
+  llvm::StringRef family;
+  mlir::DictionaryAttr schedule;
+};
+
+/// Family and schedule of an anchor operation (mv.packed_conv,
+/// mv.packed_matmul, mv.depthwise_conv, mv.pool, mv.matmul); nullopt when none
+/// of the vector families takes it: the generic path does.
+std::optional<KernelChoice> chooseKernel(mlir::Operation *anchor,
+                                         const TargetInfo &target);
+
+/// True if weights of this element type may be packed for `contraction` (and
+/// blocked for `depthwise`): only f32 has emitters, everything else takes the
+/// generic path on unpacked operands.
+bool hasVectorContraction(mlir::Type elementType);
+
+/// Sizes of a contraction out[pixel][output] = sum over k of
+/// in[pixel][k] * weight[k][output]. ShapedType::kDynamic where unknown.
+struct ContractionShape {
+  int64_t outputs = 0;   ///< real output channels or columns
+  int64_t reduction = 0; ///< taps * real input channels, or K
+  int64_t rows = 1;      ///< output rows (all outer spatial dims together)
+  int64_t width = 1;     ///< pixels in a row; M of a matrix product
+  int64_t batch = 1;
+  /// Bytes between neighbouring pixels of the input: registers are not the
+  /// only limit on a tile's pixels, so are the ways of the L1 cache.
+  int64_t pixelStrideBytes = 64;
+};
+
+/// Outputs per panel of packed weights (NR, a multiple of target.lanes) for a
+/// contraction of this shape. To be used by whatever packs weights.
+int64_t choosePanelWidth(const ContractionShape &shape,
+                         const TargetInfo &target);
+
+} // namespace marver
+
+#endif // MARVER_COMPILER_KERNELS_SCHEDULE_H
