@@ -21,11 +21,12 @@ namespace marver {
 
 struct TargetInfo {
   std::string triple = "x86_64-unknown-linux-gnu";
-  std::string cpu = "x86-64-v3";
-  std::string features;     ///< LLVM's feature string, e.g. "+avx512bf16"
-  uint32_t arch = 1;        ///< MV_ARCH_*
-  uint64_t cpuFeatures = 1; ///< MV_X86_* / MV_ARM_* bits of the header
-  int64_t lanes = 8;        ///< f32 values in a vector register
+  std::string cpu = "x86-64-v3"; ///< whose instructions are used
+  std::string tuneCpu;           ///< whose timing the scheduler assumes
+  std::string features;          ///< LLVM's feature string, e.g. "+avx512bf16"
+  uint32_t arch = 1;             ///< MV_ARCH_*
+  uint64_t cpuFeatures = 1;      ///< MV_X86_* / MV_ARM_* bits of the header
+  int64_t lanes = 8;             ///< f32 values in a vector register
   int64_t vectorRegisters = 16;
   bool hasMaskedMemory = true; ///< masked vector loads and stores are fast
   int64_t l1Bytes = 32 << 10;  ///< data caches of one core
