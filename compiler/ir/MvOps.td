@@ -339,9 +339,12 @@ def Mv_LaunchOp : Mv_Op<"launch", [AttrSizedOperandSegments,
 def Mv_BufferOp : Mv_Op<"buffer", [Pure, AttrSizedOperandSegments]> {
   let summary = "memory of the host function's call";
   let description = [{
-    A contiguous memref of `space`: `offset` bytes into the arena, the constants
-    or the prepared memory; or the whole of input or output `number`. Dynamic
-    sizes as operands.
+    A contiguous memref of `space`: `offset` bytes into the arena or the
+    prepared memory; constant `number` of the module's `mv.constants` (an array
+    of element attributes, which the native stage lays out one after the other,
+    each aligned to MV_ALIGNMENT); the whole of input or output `number`,
+    possibly seen with another shape; or memory that grows the arena while the
+    model runs (data-dependent sizes). Dynamic sizes as operands.
   }];
   let arguments = (ins Mv_BufferSpace:$space, I64Attr:$number,
     Optional<Index>:$offset, Variadic<Index>:$sizes);
