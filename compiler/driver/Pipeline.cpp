@@ -12,6 +12,7 @@
 
 #include "compiler/driver/Pipeline.h"
 
+#include "compiler/graph/Passes.h"
 #include "compiler/ir/MvDialect.h"
 #include "compiler/native/Target.h"
 #include "mlir/Conversion/Passes.h"
@@ -59,7 +60,11 @@ std::optional<Stage> parseStage(StringRef name) {
 }
 
 static void buildGraphPipeline(OpPassManager &manager,
-                               const PipelineOptions &options) {}
+                               const PipelineOptions &options) {
+  GraphOptions graph;
+  graph.optimizationLevel = options.optimization;
+  marver::buildGraphPipeline(manager, options.target, graph);
+}
 
 static void buildKernelsPipeline(OpPassManager &manager,
                                  const PipelineOptions &options) {}
@@ -90,6 +95,7 @@ void registerDialects(DialectRegistry &registry) {
                   memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect,
                   ub::UBDialect, vector::VectorDialect>();
   func::registerInlinerExtension(registry);
+  registerGraphInterfaces(registry);
 }
 
 namespace {
@@ -113,6 +119,7 @@ void registerPassesAndStages() {
   memref::registerMemRefPasses();
   arith::registerArithPasses();
   tensor::registerTensorPasses();
+  registerGraphPasses();
 
   static std::vector<std::unique_ptr<PassPipelineRegistration<StageOptions>>>
       registrations;

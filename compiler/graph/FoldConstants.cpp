@@ -1,0 +1,59 @@
+//===- FoldConstants.cpp - Evaluate what is known at compile time ---------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Matches operations whose operands are constants, in the order of the
+// function, so that a chain folds in one walk. Makes an arith.constant.
+//
+//   %s = linalg.generic ins(%scale, %variance) { ... }   // both constant
+// becomes
+//   %s = arith.constant dense_resource<w> : tensor<32xf32>
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/graph/Evaluate.h"
+#include "compiler/graph/Passes.h"
+#include "compiler/ir/MvDialect.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+using namespace mlir;
+using namespace marver;
+
+namespace {
+
+struct FoldConstants : PassWrapper<FoldConstants, OperationPass<func::FuncOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(FoldConstants)
+  StringRef getArgument() const override { return "mv-fold-constants"; }
+  StringRef getDescription() const override {
+    return "Evaluate operations whose operands are constants";
+  }
+
+  void runOnOperation() override {
+    OpBuilder builder(&getContext());
+    getOperation().walk<WalkOrder::PreOrder>([&](Operation *op) {
+      // The bodies of structured operations are evaluated with their owner.
+      if (isa<linalg::LinalgOp, tensor::PadOp>(op->getParentOp()))
+        return WalkResult::advance();
+      if (op->use_empty() || op->hasTrait<OpTrait::ConstantLike>())
+        return WalkResult::advance();
+      std::optional<SmallVector<TypedAttr>> values = evaluate(op);
+      if (!values)
+        return WalkResult::advance();
+      builder.setInsertionPoint(op);
+      for (auto [result, value] : llvm::zip_equal(op->getResults(), *values))
+        result.replaceAllUsesWith(
+            arith::ConstantOp::create(builder, op->getLoc(), value));
+      op->erase();
+      return WalkResult::skip();
+    });
+  }
+};
+
+} // namespace
+
+std::unique_ptr<Pass> marver::createFoldConstantsPass() {
+  return std::make_unique<FoldConstants>();
+}

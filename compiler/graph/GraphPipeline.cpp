@@ -1,0 +1,55 @@
+//===- GraphPipeline.cpp - The passes of the graph stage, in order --------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/graph/Passes.h"
+#include "compiler/ir/MvDialect.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/TensorInferTypeOpInterfaceImpl.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace marver;
+
+void marver::registerGraphInterfaces(DialectRegistry &registry) {
+  tensor::registerInferTypeOpInterfaceExternalModels(registry);
+}
+
+void marver::buildGraphPipeline(OpPassManager &manager,
+                                const TargetInfo &target,
+                                const GraphOptions &options) {
+  OpPassManager &pm = manager.nest<func::FuncOp>();
+  auto cleanUp = [&pm] {
+    pm.addPass(createCanonicalizerPass());
+    pm.addPass(createCSEPass());
+  };
+  pm.addPass(createResolveDimsPass());
+  pm.addPass(createSimplifyGraphPass());
+  cleanUp();
+  if (options.optimizationLevel > 0) {
+    pm.addPass(createFoldConstantsPass());
+    pm.addPass(createSimplifyGraphPass());
+    cleanUp();
+    pm.addPass(createFoldAffinePass());
+    pm.addPass(createPackMatmulPass(target));
+    pm.addPass(createLayoutPass(target, options.explainLayout));
+    pm.addPass(createResolveDimsPass());
+    cleanUp();
+  }
+  pm.addPass(createVerifyGraphPass());
+}
+
+void marver::registerGraphPasses() {
+  registerPass([] { return createFoldConstantsPass(); });
+  registerPass([] { return createResolveDimsPass(); });
+  registerPass([] { return createSimplifyGraphPass(); });
+  registerPass([] { return createFoldAffinePass(); });
+  registerPass([] { return createPackMatmulPass({}); });
+  registerPass([] { return createLayoutPass({}); });
+  registerPass([] { return createVerifyGraphPass(); });
+}

@@ -1,0 +1,121 @@
+//===- PackMatmul.cpp - Matrix products with constant weights -------------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Matches mv.matmul whose right-hand side is a constant matrix of a type that
+// has vector kernels, with the chain of scales and shifts of columns after it.
+// Makes mv.packed_matmul with the scales in the weights and the shifts as bias.
+//
+//   %p = mv.matmul %x, %w {transpose_rhs} : (tensor<?x384xf32>,
+//   tensor<64x384xf32>) %y = linalg.generic ins(%p, %b) { addf }
+// becomes
+//   %y = mv.packed_matmul %x, %w1 bias %b {columns = 64}
+//          : (tensor<?x384xf32>, tensor<1x384x64xf32>, tensor<64xf32>)
+//
+// A table that is also gathered from (tied embedding and output weights) is
+// then in the module twice, row-major for the gather and packed for the
+// product: reading whole rows from the packed form would cost a cache line an
+// element.
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/graph/AffineChain.h"
+#include "compiler/graph/Packing.h"
+#include "compiler/graph/Passes.h"
+#include "compiler/ir/Constants.h"
+#include "compiler/ir/MvDialect.h"
+#include "compiler/kernels/Schedule.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+using namespace mlir;
+using namespace marver;
+
+namespace {
+
+struct PackMatmul : PassWrapper<PackMatmul, OperationPass<func::FuncOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(PackMatmul)
+  PackMatmul() = default;
+  PackMatmul(const PackMatmul &other) : PassWrapper(other) {
+    target = other.target;
+  }
+  explicit PackMatmul(const TargetInfo &info) : target(info) {}
+
+  StringRef getArgument() const override { return "mv-pack-matmul"; }
+  StringRef getDescription() const override {
+    return "Pack the constant right-hand sides of matrix products";
+  }
+
+  Option<int64_t> lanes{*this, "lanes", llvm::cl::init(0),
+                        llvm::cl::desc("f32 values in a vector register")};
+
+  void runOnOperation() override {
+    if (lanes > 0)
+      target.lanes = lanes;
+    SmallVector<mv::MatmulOp> matmuls;
+    getOperation().walk([&](mv::MatmulOp op) { matmuls.push_back(op); });
+    for (mv::MatmulOp matmul : matmuls)
+      pack(matmul);
+  }
+
+  void pack(mv::MatmulOp matmul);
+
+  TargetInfo target;
+};
+
+} // namespace
+
+void PackMatmul::pack(mv::MatmulOp matmul) {
+  auto lhsType = cast<RankedTensorType>(matmul.getLhs().getType());
+  auto rhsType = cast<RankedTensorType>(matmul.getRhs().getType());
+  auto type = cast<RankedTensorType>(matmul.getType());
+  Type element = rhsType.getElementType();
+  if (rhsType.getRank() != 2 || !rhsType.hasStaticShape() ||
+      rhsType.getNumElements() == 0 || !hasVectorContraction(element) ||
+      lhsType.getElementType() != element || type.getElementType() != element)
+    return;
+  std::optional<ConstantData> matrix = getConstantData(matmul.getRhs());
+  if (!matrix)
+    return;
+
+  bool transposed = matmul.getTransposeRhs();
+  ContractionShape shape;
+  shape.outputs = rhsType.getDimSize(transposed ? 0 : 1);
+  shape.reduction = rhsType.getDimSize(transposed ? 1 : 0);
+  shape.width = type.getDimSize(type.getRank() - 2);
+  shape.pixelStrideBytes = shape.reduction * elementBytes(element);
+  int64_t width = choosePanelWidth(shape, target);
+
+  AffineChain chain = findAffineChain(matmul.getResult(), type.getRank() - 1);
+  ElementsAttr packed = packMatrix(
+      *matrix, transposed, width,
+      chain.scales() ? ArrayRef<double>(chain.scale) : ArrayRef<double>());
+  OpBuilder builder(matmul);
+  SmallVector<Location> locations = {matmul.getLoc()};
+  for (Operation *op : chain.ops)
+    locations.push_back(op->getLoc());
+  Location loc = FusedLoc::get(builder.getContext(), locations);
+  Value bias;
+  if (chain.shifts()) {
+    auto biasType = RankedTensorType::get({shape.outputs}, element);
+    bias = arith::ConstantOp::create(
+        builder, loc, makeConstant(biasType, [&](MutableArrayRef<char> out) {
+          for (auto [n, value] : llvm::enumerate(chain.shift))
+            storeFloat(out.data() + n * elementBytes(element), element, value);
+        }));
+  }
+  auto result = mv::PackedMatmulOp::create(
+      builder, loc, type, matmul.getLhs(),
+      arith::ConstantOp::create(builder, matmul.getRhs().getLoc(), packed),
+      bias, builder.getI64IntegerAttr(shape.outputs));
+  chain.end.replaceAllUsesWith(result);
+  for (Operation *op : llvm::reverse(chain.ops))
+    op->erase();
+  matmul.erase();
+}
+
+std::unique_ptr<Pass> marver::createPackMatmulPass(const TargetInfo &target) {
+  return std::make_unique<PackMatmul>(target);
+}

@@ -1,0 +1,254 @@
+//===- Simplify.cpp - Small rewrites that later passes rely on ------------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// One form for one thing, before anything is recognized:
+//  - named linalg operations and arith on tensors become linalg.generic;
+//  - an operand of a generic that is one number becomes a scalar of its body
+//      linalg.generic ins(%x, dense<6.0>) { ^bb0(%a, %b): minimumf %a, %b }
+//      -> linalg.generic ins(%x) { ^bb0(%a): minimumf %a, 6.0 }
+//  - a broadcast, and a transpose that nothing else uses, is read through the
+//    indexing map of the generic that reads it (also two transposes in a row);
+//  - a swap of the last two dims before mv.matmul's rhs becomes transpose_rhs;
+//  - zero padding of spatial dims before mv.conv goes to the convolution's
+//  pads;
+//  - a slice of a slice is one slice; a generic that yields its operand
+//  unchanged
+//    is that operand.
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/graph/Passes.h"
+#include "compiler/graph/Pointwise.h"
+#include "compiler/ir/Constants.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/Tensor/Transforms/Transforms.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+using namespace mlir;
+using namespace marver;
+
+/// The generic `op` with other inputs and maps, and the same body.
+static linalg::GenericOp rebuild(PatternRewriter &rewriter,
+                                 linalg::GenericOp op, ValueRange inputs,
+                                 ArrayRef<AffineMap> maps) {
+  auto result = linalg::GenericOp::create(
+      rewriter, op.getLoc(), op.getResultTypes(), inputs, op.getOutputs(), maps,
+      op.getIteratorTypesArray());
+  result.getRegion().takeBody(op.getRegion());
+  rewriter.replaceOp(op, result.getResults());
+  return result;
+}
+
+namespace {
+
+/// A constant operand whose elements are all equal.
+struct InlineScalars : OpRewritePattern<linalg::GenericOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(linalg::GenericOp op,
+                                PatternRewriter &rewriter) const override {
+    if (!op.hasPureTensorSemantics())
+      return failure();
+    Block *body = op.getBody();
+    SmallVector<Value> inputs;
+    SmallVector<AffineMap> maps;
+    SmallVector<std::pair<BlockArgument, TypedAttr>> scalars;
+    for (OpOperand *use : op.getDpsInputOperands()) {
+      if (std::optional<TypedAttr> scalar = scalarOf(use->get())) {
+        scalars.push_back({op.getMatchingBlockArgument(use), *scalar});
+        continue;
+      }
+      inputs.push_back(use->get());
+      maps.push_back(op.getMatchingIndexingMap(use));
+    }
+    for (OpOperand &init : op.getDpsInitsMutable())
+      maps.push_back(op.getMatchingIndexingMap(&init));
+    // Every loop must still be bounded by an operand.
+    if (scalars.empty() ||
+        !inversePermutation(concatAffineMaps(maps, op.getContext())))
+      return failure();
+    for (auto [argument, scalar] : scalars) {
+      rewriter.setInsertionPointToStart(body);
+      Value constant = arith::ConstantOp::create(rewriter, op.getLoc(), scalar);
+      rewriter.replaceAllUsesWith(argument, constant);
+    }
+    for (auto [argument, scalar] : llvm::reverse(scalars))
+      body->eraseArgument(argument.getArgNumber());
+    rewriter.setInsertionPoint(op);
+    rebuild(rewriter, op, inputs, maps);
+    return success();
+  }
+
+  static std::optional<TypedAttr> scalarOf(Value value) {
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    if (!type) {
+      TypedAttr attribute;
+      if (matchPattern(value, m_Constant(&attribute)) &&
+          isa<FloatAttr, IntegerAttr>(attribute))
+        return attribute;
+      return std::nullopt;
+    }
+    std::optional<ConstantData> data = getConstantData(value);
+    if (!data || elementCount(type) == 0 ||
+        !(data->isSplat || elementCount(type) == 1))
+      return std::nullopt;
+    Type element = type.getElementType();
+    if (isa<FloatType>(element))
+      return TypedAttr(FloatAttr::get(element, data->getFloat(0)));
+    return TypedAttr(IntegerAttr::get(element, data->getInt(0)));
+  }
+};
+
+/// Reads through broadcasts and transposes.
+struct FoldMoves : OpRewritePattern<linalg::GenericOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(linalg::GenericOp op,
+                                PatternRewriter &rewriter) const override {
+    if (!op.hasPureTensorSemantics())
+      return failure();
+    SmallVector<Value> inputs(op.getInputs());
+    SmallVector<AffineMap> maps = op.getIndexingMapsArray();
+    bool changed = false;
+    for (unsigned i = 0; i < inputs.size(); ++i) {
+      auto move = inputs[i].getDefiningOp<linalg::GenericOp>();
+      if (!move || !isMove(move) || move->getBlock() != op->getBlock())
+        continue;
+      Value source = move.getInputs()[0];
+      auto from = dyn_cast<RankedTensorType>(source.getType());
+      auto to = cast<RankedTensorType>(inputs[i].getType());
+      if (!from || from.getElementType() != to.getElementType())
+        continue;
+      AffineMap inner = move.getIndexingMapsArray()[0];
+      // A transposed copy that several read may be worth its memory.
+      bool broadcasts =
+          inner.getNumResults() < inner.getNumDims() || !inner.isPermutation();
+      if (!broadcasts && !inputs[i].hasOneUse())
+        continue;
+      SmallVector<AffineMap> candidate = maps;
+      candidate[i] = inner.compose(maps[i]);
+      // Loops must remain bounded by the operands that are left.
+      if (!inversePermutation(concatAffineMaps(candidate, op.getContext())))
+        continue;
+      maps = std::move(candidate);
+      inputs[i] = source;
+      changed = true;
+    }
+    if (!changed)
+      return failure();
+    rebuild(rewriter, op, inputs, maps);
+    return success();
+  }
+};
+
+/// A generic that yields its operand unchanged.
+struct RemoveIdentity : OpRewritePattern<linalg::GenericOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(linalg::GenericOp op,
+                                PatternRewriter &rewriter) const override {
+    if (!isMove(op) || !op.getIndexingMapsArray()[0].isIdentity() ||
+        op.getInputs()[0].getType() != op.getResult(0).getType())
+      return failure();
+    rewriter.replaceOp(op, op.getInputs()[0]);
+    return success();
+  }
+};
+
+/// linalg.fill stays: it says what a reduction starts from.
+struct Generalize : OpInterfaceRewritePattern<linalg::LinalgOp> {
+  using OpInterfaceRewritePattern::OpInterfaceRewritePattern;
+
+  LogicalResult matchAndRewrite(linalg::LinalgOp op,
+                                PatternRewriter &rewriter) const override {
+    if (isa<linalg::GenericOp, linalg::FillOp>(op))
+      return failure();
+    return linalg::generalizeNamedOp(rewriter, op);
+  }
+};
+
+struct FoldTransposeIntoMatmul : OpRewritePattern<mv::MatmulOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(mv::MatmulOp op,
+                                PatternRewriter &rewriter) const override {
+    auto transpose = op.getRhs().getDefiningOp<linalg::GenericOp>();
+    if (!transpose)
+      return failure();
+    std::optional<SmallVector<int64_t>> permutation = getPermutation(transpose);
+    if (!permutation)
+      return failure();
+    auto rank = static_cast<int64_t>(permutation->size());
+    std::swap((*permutation)[rank - 1], (*permutation)[rank - 2]);
+    if (!isIdentityPermutation(*permutation))
+      return failure();
+    rewriter.replaceOpWithNewOp<mv::MatmulOp>(
+        op, op.getType(), op.getLhs(), transpose.getInputs()[0],
+        op.getTransposeRhs() ? UnitAttr() : rewriter.getUnitAttr());
+    return success();
+  }
+};
+
+struct FoldPadIntoConv : OpRewritePattern<mv::ConvOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(mv::ConvOp op,
+                                PatternRewriter &rewriter) const override {
+    auto pad = op.getInput().getDefiningOp<tensor::PadOp>();
+    if (!pad)
+      return failure();
+    Value value = pad.getConstantPaddingValue();
+    if (!value || !(matchPattern(value, m_AnyZeroFloat()) ||
+                    matchPattern(value, m_Zero())))
+      return failure();
+    ArrayRef<int64_t> low = pad.getStaticLow(), high = pad.getStaticHigh();
+    SmallVector<int64_t> pads(op.getPads());
+    int64_t spatial = op.getSpatialRank();
+    for (int64_t i = 0; i < spatial + 2; ++i) {
+      // kDynamic is negative.
+      if (low[i] < 0 || high[i] < 0 || (i < 2 && (low[i] || high[i])))
+        return failure();
+      if (i < 2)
+        continue;
+      pads[i - 2] += low[i];
+      pads[spatial + i - 2] += high[i];
+    }
+    rewriter.modifyOpInPlace(op, [&] {
+      op.setPads(pads);
+      op.getInputMutable().assign(pad.getSource());
+    });
+    return success();
+  }
+};
+
+struct SimplifyGraph : PassWrapper<SimplifyGraph, OperationPass<func::FuncOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(SimplifyGraph)
+  StringRef getArgument() const override { return "mv-simplify-graph"; }
+  StringRef getDescription() const override {
+    return "Bring elementwise operations, pads and slices to one form";
+  }
+
+  void runOnOperation() override {
+    MLIRContext *context = &getContext();
+    RewritePatternSet patterns(context);
+    linalg::populateElementwiseToLinalgConversionPatterns(patterns);
+    linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
+    tensor::populateMergeConsecutiveInsertExtractSlicePatterns(patterns);
+    patterns.add<Generalize, InlineScalars, FoldMoves, RemoveIdentity,
+                 FoldTransposeIntoMatmul, FoldPadIntoConv>(context);
+    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+      signalPassFailure();
+  }
+};
+
+} // namespace
+
+std::unique_ptr<Pass> marver::createSimplifyGraphPass() {
+  return std::make_unique<SimplifyGraph>();
+}
