@@ -1,0 +1,189 @@
+//===- Codegen.cpp - From func, scf and vector to machine code ------------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/native/Codegen.h"
+
+#include "compiler/native/Target.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/Utils/Cloning.h"
+
+using namespace mlir;
+
+namespace marver {
+
+void buildLowerToLLVMPipeline(OpPassManager &manager) {
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+  manager.addPass(createLoopInvariantCodeMotionPass());
+  manager.addPass(createSCFToControlFlowPass());
+  manager.addPass(createConvertVectorToLLVMPass());
+  manager.addPass(createConvertMathToLLVMPass());
+  // What has no intrinsic becomes a call that the support library answers.
+  manager.addPass(createConvertMathToLibmPass());
+  manager.addPass(createConvertIndexToLLVMPass());
+  manager.addPass(createArithToLLVMConversionPass());
+  manager.addPass(createConvertControlFlowToLLVMPass());
+  manager.addPass(createUBToLLVMConversionPass());
+  manager.addPass(createConvertFuncToLLVMPass());
+  manager.addPass(createReconcileUnrealizedCastsPass());
+  manager.addPass(createCSEPass());
+}
+
+void registerCodegenDialects(DialectRegistry &registry) {
+  registerBuiltinDialectTranslation(registry);
+  registerLLVMDialectTranslation(registry);
+}
+
+/// Attributes that keep code generation within the target and within what an
+/// image may hold: no calls made up from loops, no unwind tables, nothing
+/// exported.
+static void setFunctionAttributes(llvm::Module &module,
+                                  const TargetInfo &target) {
+  for (llvm::Function &function : module) {
+    if (function.isIntrinsic())
+      continue;
+    function.setVisibility(llvm::GlobalValue::HiddenVisibility);
+    function.setDSOLocal(true);
+    if (function.isDeclaration())
+      continue;
+    function.addFnAttr("target-cpu", target.cpu);
+    if (!target.tuneCpu.empty())
+      function.addFnAttr("tune-cpu", target.tuneCpu);
+    function.addFnAttr("target-features", target.features);
+    // Some CPUs' tuning prefers half of the registers' width for loops that
+    // LLVM vectorizes itself; our machine measurements say otherwise.
+    function.addFnAttr("prefer-vector-width",
+                       std::to_string(target.lanes * 32));
+    function.addFnAttr("no-builtins");
+    function.addFnAttr("frame-pointer", "none");
+    function.addFnAttr(llvm::Attribute::NoUnwind);
+    function.setUWTableKind(llvm::UWTableKind::None);
+  }
+}
+
+/// LLVM's -O2 pipeline with its vectorizers.
+static void optimizeModule(llvm::Module &module, llvm::TargetMachine *machine) {
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopVectorization = true;
+  tuning.SLPVectorization = true;
+  llvm::PassBuilder builder(machine, tuning);
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager components;
+  llvm::ModuleAnalysisManager modules;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(components);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, components, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2)
+      .run(module, modules);
+}
+
+static LogicalResult emitCode(llvm::Module &module,
+                              llvm::TargetMachine &machine,
+                              llvm::raw_pwrite_stream &stream,
+                              llvm::CodeGenFileType type) {
+  llvm::legacy::PassManager passes;
+  if (machine.addPassesToEmitFile(passes, stream, nullptr, type,
+                                  /*DisableVerify=*/true))
+    return failure();
+  passes.run(module);
+  return success();
+}
+
+/// Writes NAME.EXTENSION to the folder for dumps. What can't be written is not
+/// worth ending the compilation for: the driver has checked the folder.
+static void dump(const CodegenOptions &options, StringRef name,
+                 StringRef extension,
+                 llvm::function_ref<void(llvm::raw_ostream &)> print) {
+  if (options.dumpFolder.empty())
+    return;
+  SmallString<128> path(options.dumpFolder);
+  llvm::sys::path::append(path, name + extension);
+  std::error_code error;
+  llvm::raw_fd_ostream stream(path, error);
+  if (!error)
+    print(stream);
+}
+
+FailureOr<NativeObject> compileToObject(llvm::Module &module, StringRef name,
+                                        const CodegenOptions &options,
+                                        bool optimize) {
+  std::unique_ptr<llvm::TargetMachine> machine =
+      createTargetMachine(options.target, options.optimization > 0);
+  setFunctionAttributes(module, options.target);
+  if (optimize && options.optimization > 0)
+    optimizeModule(module, machine.get());
+  dump(options, name, ".ll",
+       [&](llvm::raw_ostream &stream) { module.print(stream, nullptr); });
+  if (!options.dumpFolder.empty()) {
+    // Code generation changes the module, so each kind starts from its own.
+    std::unique_ptr<llvm::Module> copy = llvm::CloneModule(module);
+    SmallVector<char, 0> text;
+    llvm::raw_svector_ostream stream(text);
+    if (succeeded(emitCode(*copy, *machine, stream,
+                           llvm::CodeGenFileType::AssemblyFile)))
+      dump(options, name, ".s",
+           [&](llvm::raw_ostream &out) { out << stream.str(); });
+  }
+  NativeObject object;
+  object.name = name.str();
+  llvm::raw_svector_ostream stream(object.bytes);
+  if (failed(emitCode(module, *machine, stream,
+                      llvm::CodeGenFileType::ObjectFile)))
+    return failure();
+  return object;
+}
+
+FailureOr<NativeObject> compileToObject(ModuleOp module, StringRef name,
+                                        const CodegenOptions &options) {
+  MLIRContext *context = module.getContext();
+  dump(options, name, ".mlir",
+       [&](llvm::raw_ostream &stream) { module.print(stream); });
+  bool optimize =
+      llvm::any_of(module.getOps<func::FuncOp>(), [](auto function) {
+        return function->hasAttr(kOptimizeAttr);
+      });
+  // Known before lowering: the alignment of every load and store without an
+  // explicit one comes from the data layout.
+  std::unique_ptr<llvm::TargetMachine> machine =
+      createTargetMachine(options.target);
+  module->setAttr(
+      LLVM::LLVMDialect::getDataLayoutAttrName(),
+      StringAttr::get(context,
+                      machine->createDataLayout().getStringRepresentation()));
+  module->setAttr(LLVM::LLVMDialect::getTargetTripleAttrName(),
+                  StringAttr::get(context, options.target.triple));
+  PassManager manager(context);
+  manager.enableVerifier(false);
+  buildLowerToLLVMPipeline(manager);
+  if (failed(manager.run(module)))
+    return failure();
+
+  llvm::LLVMContext llvmContext;
+  std::unique_ptr<llvm::Module> translated =
+      translateModuleToLLVMIR(module, llvmContext, name);
+  if (!translated)
+    return failure();
+  return compileToObject(*translated, name, options, optimize);
+}
+
+} // namespace marver

@@ -1,0 +1,71 @@
+//===- Codegen.h - From func, scf and vector to machine code ----*- C++ -*-===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A module of functions in func, scf, cf, arith, math, vector, index and llvm
+// (what emitters write and what the host functions are lowered to) becomes an
+// object file in memory. Modules are independent of each other, so that many
+// are compiled at once.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MARVER_COMPILER_NATIVE_CODEGEN_H
+#define MARVER_COMPILER_NATIVE_CODEGEN_H
+
+#include "compiler/ir/Target.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/DialectRegistry.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringRef.h"
+#include <string>
+
+namespace llvm {
+class Module;
+} // namespace llvm
+
+namespace marver {
+
+/// Unit attribute of a function that consists of plain scalar loops: LLVM's
+/// mid-level passes (loop and SLP vectorizers) run on its module. Everything
+/// else is emitted in its final form and goes straight to code generation.
+constexpr llvm::StringLiteral kOptimizeAttr = "mv.optimize";
+
+struct CodegenOptions {
+  TargetInfo target;
+  int optimization = 2;
+  /// Where to write NAME.mlir, NAME.ll and NAME.s of each module; empty: no.
+  std::string dumpFolder;
+};
+
+/// Machine code of one module.
+struct NativeObject {
+  std::string name; ///< for messages
+  llvm::SmallVector<char, 0> bytes;
+};
+
+/// Adds the passes that turn func, scf, cf, arith, math, vector and index into
+/// the LLVM dialect.
+void buildLowerToLLVMPipeline(mlir::OpPassManager &manager);
+
+/// What translating the LLVM dialect to LLVM IR needs in the context.
+void registerCodegenDialects(mlir::DialectRegistry &registry);
+
+/// Compiles `module`, which is consumed (left in the LLVM dialect).
+llvm::FailureOr<NativeObject> compileToObject(mlir::ModuleOp module,
+                                              llvm::StringRef name,
+                                              const CodegenOptions &options);
+
+/// Machine code of an LLVM module whose triple and data layout are set: gives
+/// its functions the target's attributes and generates code.
+llvm::FailureOr<NativeObject> compileToObject(llvm::Module &module,
+                                              llvm::StringRef name,
+                                              const CodegenOptions &options,
+                                              bool optimizeModule);
+
+} // namespace marver
+
+#endif // MARVER_COMPILER_NATIVE_CODEGEN_H
