@@ -153,9 +153,9 @@ def write(name, model, folder: Path):
                 model.module, inputs, dynamic_shapes=dynamic, strict=False)
             torch.export.save(program, folder / f"{stem}.pt2")
             onnx_program = torch.onnx.export(
-                model.module, inputs, dynamo=True, opset_version=OPSET, external_data=False,
-                dynamic_shapes=dynamic, input_names=model.input_names,
-                output_names=model.output_names, verbose=False)
+                program, dynamo=True, opset_version=OPSET, external_data=False,
+                dynamic_shapes=dynamic,  # only for the names of the dims
+                input_names=model.input_names, output_names=model.output_names, verbose=False)
         onnx_program.save(str(folder / f"{stem}.onnx"), external_data=False)
         (folder / f"{stem}.graph.txt").write_text(
             program.graph_module.print_readable(print_output=False))
