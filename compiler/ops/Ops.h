@@ -211,6 +211,8 @@ public:
   Dim dim(Value value, int64_t axis);
   /// States the dims of a value (arguments whose dims are symbols).
   void setDims(Value value, llvm::ArrayRef<Dim> dims);
+  /// The same value, with its dims stated; for builders of an operation.
+  Value withDims(Value value, llvm::ArrayRef<Dim> dims);
   /// States that an index value (a symbol) is in [low, high].
   void setRange(Value value, int64_t low, int64_t high);
   /// Static number, or nullopt.
@@ -456,9 +458,27 @@ public:
   std::optional<Dims> broadcastDims(llvm::ArrayRef<Dims> shapes);
 
 private:
+  unsigned serialOf(Value value);
+  bool factorize(Dim dim, int64_t &constant, llvm::SmallVector<Value> &atoms);
+  std::pair<int64_t, int64_t> rangeOf(Dim dim);
+  Value remember(const void *key, mlir::ArrayRef<Value> operands,
+                 llvm::function_ref<Value()> make);
+  template <typename OpTy> Dim indexOp(Dim a, Dim b);
+  Value strided(Value x, int64_t axis, Dim offset, Dim size, Dim step);
+  Value padByGather(Value x, llvm::ArrayRef<Dim> low, llvm::ArrayRef<Dim> high,
+                    PadMode mode);
+
   std::string error;
   llvm::DenseMap<Value, Dims> knownDims;
   llvm::DenseMap<Value, std::pair<int64_t, int64_t>> knownRanges;
+  /// Order of first use of the values that dims are made of.
+  llvm::DenseMap<Value, unsigned> serials;
+  /// Index values by what they compute (an affine map's or an attribute's
+  /// identity) and their operands.
+  llvm::DenseMap<
+      const void *,
+      llvm::SmallVector<std::pair<llvm::SmallVector<Value>, Value>, 1>>
+      dimCache;
 };
 
 } // namespace marver
