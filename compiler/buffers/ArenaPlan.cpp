@@ -23,10 +23,9 @@ static bool meet(const ArenaItem &a, const ArenaItem &b) {
 static SmallVector<int64_t> bySize(ArrayRef<ArenaItem> items) {
   SmallVector<int64_t> order(items.size());
   std::iota(order.begin(), order.end(), 0);
-  llvm::stable_sort(order, [&](int64_t a, int64_t b) {
-    if (items[a].bytes != items[b].bytes)
-      return items[a].bytes > items[b].bytes;
-    return items[a].first < items[b].first;
+  llvm::sort(order, [&](int64_t a, int64_t b) {
+    return std::tuple(-items[a].bytes, items[a].first, a) <
+           std::tuple(-items[b].bytes, items[b].first, b);
   });
   return order;
 }
@@ -43,9 +42,9 @@ ArenaOffsets planOffsets(ArrayRef<ArenaItem> items) {
         continue;
       if (offset + bytes <= plan.offsets[other])
         break;
-      offset = std::max<int64_t>(
-          offset, plan.offsets[other] +
-                      alignTo(items[other].bytes, MV_ALIGNMENT));
+      offset = std::max<int64_t>(offset,
+                                 plan.offsets[other] +
+                                     alignTo(items[other].bytes, MV_ALIGNMENT));
     }
     plan.offsets[number] = offset;
     plan.bytes = std::max(plan.bytes, offset + bytes);

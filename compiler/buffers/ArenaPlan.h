@@ -29,8 +29,9 @@ struct ArenaOffsets {
 };
 
 /// Places items of known sizes: the largest first, each at the lowest offset
-/// that no item alive at the same time occupies (greedy by size, as in Pisarchyk
-/// and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020).
+/// that no item alive at the same time occupies (greedy by size, as in
+/// Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
+/// Inference", 2020).
 ArenaOffsets planOffsets(llvm::ArrayRef<ArenaItem> items);
 
 /// Shares slots between items whose lifetimes do not meet; the slot of each

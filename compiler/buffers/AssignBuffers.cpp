@@ -47,9 +47,9 @@ namespace {
 struct Home {
   enum Kind { Arena, Output, Part, InPlace };
   Kind kind = Arena;
-  unsigned number = 0;      ///< of the output, of the concat's operand
-  tensor::ConcatOp concat;  ///< Part
-  Value updated;            ///< InPlace: the operand whose memory is reused
+  unsigned number = 0;     ///< of the output, of the concat's operand
+  tensor::ConcatOp concat; ///< Part
+  Value updated;           ///< InPlace: the operand whose memory is reused
   /// Reshapes between the tensor and its place, nearest the tensor first.
   SmallVector<Operation *> path;
 };
@@ -104,9 +104,9 @@ class Assigner {
 public:
   Assigner(func::FuncOp func, ConstantTable &constants,
            const TargetInfo &target, int64_t &kernelNumber)
-      : func(func), module(func->getParentOfType<ModuleOp>()),
-        symbols(module), constants(constants), target(target),
-        kernelNumber(kernelNumber), b(func.getContext()) {}
+      : func(func), module(func->getParentOfType<ModuleOp>()), symbols(module),
+        constants(constants), target(target), kernelNumber(kernelNumber),
+        b(func.getContext()) {}
 
   LogicalResult run() {
     if (failed(checkForm()))
@@ -124,11 +124,11 @@ private:
     if (!func.getBody().hasOneBlock())
       return func.emitOpError("has more than one block");
     WalkResult result = func.walk([&](Operation *op) {
-      if (op->getNumRegions() && op != func &&
-          !isa<linalg::LinalgOp>(op) &&
+      if (op->getNumRegions() && op != func && !isa<linalg::LinalgOp>(op) &&
           (llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorType>) ||
-           op->walk([](mv::LaunchOp) { return WalkResult::interrupt(); })
-               .wasInterrupted())) {
+           op->walk([](mv::LaunchOp) {
+               return WalkResult::interrupt();
+             }).wasInterrupted())) {
         op->emitOpError("has tensors in its regions, which is not supported");
         return WalkResult::interrupt();
       }
@@ -440,8 +440,8 @@ private:
       if (auto value = dyn_cast<Value>(bytes); value && dependsOnData(value))
         return root.getDefiningOp()->emitOpError(
             "has a size that depends on data, which is not supported");
-      slotBytes[slot] = slotBytes[slot] ? maximum(slotBytes[slot], bytes)
-                                        : bytes;
+      slotBytes[slot] =
+          slotBytes[slot] ? maximum(slotBytes[slot], bytes) : bytes;
     }
     arenaBytes = b.getIndexAttr(plan.bytes);
     SmallVector<OpFoldResult> slotOffsets;
@@ -463,8 +463,8 @@ private:
     auto type = cast<RankedTensorType>(tensor.getType());
     OpFoldResult count = b.getIndexAttr(elementBytes(type.getElementType()));
     for (OpFoldResult dim : hostDims(b, func.getLoc(), tensor))
-      count = apply(b.getAffineDimExpr(0) * b.getAffineSymbolExpr(0),
-                    {count, dim});
+      count =
+          apply(b.getAffineDimExpr(0) * b.getAffineSymbolExpr(0), {count, dim});
     return apply(b.getAffineDimExpr(0).ceilDiv(MV_ALIGNMENT) * MV_ALIGNMENT,
                  {count});
   }
@@ -511,10 +511,10 @@ private:
         FailureOr<Value> memory = memoryOf(extract.getTensor());
         if (failed(memory))
           return failure();
-        extract.replaceAllUsesWith(
-            memref::LoadOp::create(b, op->getLoc(), *memory,
-                                   extract.getIndices())
-                .getResult());
+        extract.replaceAllUsesWith(memref::LoadOp::create(b, op->getLoc(),
+                                                          *memory,
+                                                          extract.getIndices())
+                                       .getResult());
       } else if (auto dim = dyn_cast<tensor::DimOp>(op)) {
         auto argument = dyn_cast<BlockArgument>(dim.getSource());
         std::optional<int64_t> index = dim.getConstantIndex();
@@ -723,9 +723,9 @@ private:
       for (OpFoldResult dim : hostDims(b, ret.getLoc(), value))
         if (auto size = dyn_cast<Value>(dim))
           sizes.push_back(size);
-      Value out = mv::BufferOp::create(b, ret.getLoc(), contiguous(value),
-                                       mv::BufferSpace::Output, i, Value(),
-                                       sizes);
+      Value out =
+          mv::BufferOp::create(b, ret.getLoc(), contiguous(value),
+                               mv::BufferSpace::Output, i, Value(), sizes);
       if (failed(launchOn(ret.getLoc(), copyKernel(value), *source, out)))
         return failure();
     }

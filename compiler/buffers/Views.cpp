@@ -70,8 +70,9 @@ Dims hostDims(OpBuilder &b, Location loc, Value tensor) {
                 kept.push_back(size);
             return kept;
           })
-          .Case<tensor::ExpandShapeOp>(
-              [&](tensor::ExpandShapeOp op) { return op.getMixedOutputShape(); })
+          .Case<tensor::ExpandShapeOp>([&](tensor::ExpandShapeOp op) {
+            return op.getMixedOutputShape();
+          })
           .Case<tensor::CollapseShapeOp>([&](tensor::CollapseShapeOp op) {
             Dims source = hostDims(b, loc, op.getSrc()), result;
             for (const ReassociationIndices &group :
@@ -148,8 +149,8 @@ static MemRefType contiguousType(RankedTensorType type) {
 /// A slice's memref type: rank-reduced as the tensor operation is.
 static MemRefType sliceType(tensor::ExtractSliceOp op, MemRefType source) {
   return memref::SubViewOp::inferRankReducedResultType(
-      op.getType().getShape(), source, op.getMixedOffsets(),
-      op.getMixedSizes(), op.getMixedStrides());
+      op.getType().getShape(), source, op.getMixedOffsets(), op.getMixedSizes(),
+      op.getMixedStrides());
 }
 
 FailureOr<MemRefType> viewType(Operation *op, MemRefType source) {
@@ -178,12 +179,11 @@ FailureOr<MemRefType> viewType(Operation *op, MemRefType source) {
             return contiguousType(
                 cast<RankedTensorType>(reshape.getResult().getType()));
           })
-      .Case<tensor::CastOp>(
-          [&](tensor::CastOp cast) -> FailureOr<MemRefType> {
-            auto type = llvm::cast<RankedTensorType>(cast.getType());
-            return MemRefType::get(type.getShape(), type.getElementType(),
-                                   source.getLayout());
-          })
+      .Case<tensor::CastOp>([&](tensor::CastOp cast) -> FailureOr<MemRefType> {
+        auto type = llvm::cast<RankedTensorType>(cast.getType());
+        return MemRefType::get(type.getShape(), type.getElementType(),
+                               source.getLayout());
+      })
       .Case<linalg::GenericOp>(
           [&](linalg::GenericOp generic) -> FailureOr<MemRefType> {
             SmallVector<int64_t> permutation;
@@ -209,10 +209,9 @@ Value buildView(OpBuilder &b, Operation *op, Value source) {
   Location loc = op->getLoc();
   return TypeSwitch<Operation *, Value>(op)
       .Case<tensor::ExtractSliceOp>([&](tensor::ExtractSliceOp slice) {
-        return memref::SubViewOp::create(b, loc, result, source,
-                                         slice.getMixedOffsets(),
-                                         slice.getMixedSizes(),
-                                         slice.getMixedStrides());
+        return memref::SubViewOp::create(
+            b, loc, result, source, slice.getMixedOffsets(),
+            slice.getMixedSizes(), slice.getMixedStrides());
       })
       .Case<tensor::ExpandShapeOp>([&](tensor::ExpandShapeOp expand) {
         return memref::ExpandShapeOp::create(b, loc, result, source,
@@ -230,9 +229,9 @@ Value buildView(OpBuilder &b, Operation *op, Value source) {
         OpFoldResult running = b.getIndexAttr(1);
         for (int64_t d = sizes.size() - 1; d >= 0; --d) {
           strides[d] = running;
-          running = combine(
-              b, loc, b.getAffineDimExpr(0) * b.getAffineSymbolExpr(0),
-              {running, sizes[d]});
+          running =
+              combine(b, loc, b.getAffineDimExpr(0) * b.getAffineSymbolExpr(0),
+                      {running, sizes[d]});
         }
         OpFoldResult offset = b.getIndexAttr(0);
         int64_t staticOffset;
@@ -251,8 +250,8 @@ Value buildView(OpBuilder &b, Operation *op, Value source) {
         SmallVector<int64_t> permutation;
         isPermutedView(generic, permutation);
         auto map = AffineMap::getPermutationMap(permutation, b.getContext());
-        return Value(
-            memref::TransposeOp::create(b, loc, source, AffineMapAttr::get(map)));
+        return Value(memref::TransposeOp::create(b, loc, source,
+                                                 AffineMapAttr::get(map)));
       });
 }
 
@@ -263,8 +262,8 @@ static OpFoldResult partOffset(OpBuilder &b, tensor::ConcatOp concat,
   for (unsigned i = 0; i < number; ++i)
     offset = combine(
         b, concat.getLoc(), b.getAffineDimExpr(0) + b.getAffineDimExpr(1),
-        {offset, hostDims(b, concat.getLoc(),
-                          concat.getInputs()[i])[concat.getDim()]});
+        {offset,
+         hostDims(b, concat.getLoc(), concat.getInputs()[i])[concat.getDim()]});
   return offset;
 }
 

@@ -21,9 +21,8 @@ namespace marver {
 
 /// Dims of a tensor value of the host function as attributes or index values,
 /// without tensor.dim of anything but function arguments.
-llvm::SmallVector<mlir::OpFoldResult> hostDims(mlir::OpBuilder &b,
-                                               mlir::Location loc,
-                                               mlir::Value tensor);
+llvm::SmallVector<mlir::OpFoldResult>
+hostDims(mlir::OpBuilder &b, mlir::Location loc, mlir::Value tensor);
 
 /// The layout of view operation `op` on a source of layout `source`, or failure
 /// if the elements do not lie such that it is a view.

@@ -14,6 +14,7 @@
 
 #include "compiler/graph/Passes.h"
 #include "compiler/ir/MvDialect.h"
+#include "compiler/kernels/Passes.h"
 #include "compiler/native/Target.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
@@ -67,7 +68,11 @@ static void buildGraphPipeline(OpPassManager &manager,
 }
 
 static void buildKernelsPipeline(OpPassManager &manager,
-                                 const PipelineOptions &options) {}
+                                 const PipelineOptions &options) {
+  FormKernelsOptions form;
+  form.fuse = options.optimization > 0;
+  marver::buildKernelsPipeline(manager, options.target, form);
+}
 
 static void buildBuffersPipeline(OpPassManager &manager,
                                  const PipelineOptions &options) {}

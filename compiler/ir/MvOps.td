@@ -279,8 +279,7 @@ def Mv_PackedMatmulOp : Mv_TensorOp<"packed_matmul"> {
 // Kernels
 //===----------------------------------------------------------------------===//
 
-def Mv_KernelOp : Mv_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock,
-    NoRegionArguments]> {
+def Mv_KernelOp : Mv_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock]> {
   let summary = "one unit of native code: a computation on tensors";
   let description = [{
     The region's block arguments are the operands of its launches (tensors and

@@ -22,10 +22,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "compiler/kernels/form/Grouping.h"
-#include "compiler/kernels/Schedule.h"
 #include "compiler/ir/Constants.h"
 #include "compiler/ir/MvDialect.h"
+#include "compiler/kernels/Schedule.h"
+#include "compiler/kernels/form/Grouping.h"
 #include "mlir/Dialect/MemRef/Transforms/Transforms.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -135,7 +135,8 @@ struct FormKernelsPass
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    for (auto func : llvm::make_early_inc_range(module.getOps<func::FuncOp>())) {
+    for (auto func :
+         llvm::make_early_inc_range(module.getOps<func::FuncOp>())) {
       if (func.isExternal())
         continue;
       SmallVector<Block *> blocks;
@@ -175,8 +176,7 @@ private:
       if (group.halo)
         replaceHalo(group, *launch, dropped);
       else
-        group.root->replaceUsesWithIf(
-            launch->getResults(), notPending);
+        group.root->replaceUsesWithIf(launch->getResults(), notPending);
     }
     return success();
   }
@@ -214,10 +214,10 @@ private:
       auto pad = dyn_cast<tensor::PadOp>(user);
       if (!pad || !covers(halo, pad))
         continue;
-      Value replacement =
-          pad == halo ? padded
-                      : slice(pad.getStaticLow(), pad.getStaticHigh(),
-                              pad.getResultType());
+      Value replacement = pad == halo
+                              ? padded
+                              : slice(pad.getStaticLow(), pad.getStaticHigh(),
+                                      pad.getResultType());
       pad.getResult().replaceUsesWithIf(replacement, notPending);
       dropped.insert(pad);
     }

@@ -213,7 +213,8 @@ private:
     size_t committed = group.ops.size();
     Operation *root = group.root;
     Operation *next = group.anchor->getNextNode();
-    for (; next && group.ops.size() < kMaxEpilogue; next = next->getNextNode()) {
+    for (; next && group.ops.size() < kMaxEpilogue;
+         next = next->getNextNode()) {
       bool uses = llvm::any_of(next->getOperands(), [&](Value operand) {
         Operation *def = operand.getDefiningOp();
         return def && group.ops.contains(def);
@@ -248,9 +249,10 @@ private:
           continue;
         for (OpOperand &operand : user->getOpOperands()) {
           Operation *def = operand.get().getDefiningOp();
-          if (!def || readsMemory(operand) || def->getBlock() != &block || taken.contains(def) ||
-              group.ops.contains(def) || classify(def) != Role::Pointwise ||
-              isa<tensor::PadOp>(def) || isRepeated(def))
+          if (!def || readsMemory(operand) || def->getBlock() != &block ||
+              taken.contains(def) || group.ops.contains(def) ||
+              classify(def) != Role::Pointwise || isa<tensor::PadOp>(def) ||
+              isRepeated(def))
             continue;
           if (!llvm::all_of(def->getUsers(), [&](Operation *user) {
                 return group.ops.contains(user) || isa<tensor::DimOp>(user);

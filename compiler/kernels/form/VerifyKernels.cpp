@@ -11,8 +11,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "compiler/kernels/form/Grouping.h"
 #include "compiler/ir/MvDialect.h"
+#include "compiler/kernels/form/Grouping.h"
 
 using namespace mlir;
 
@@ -29,16 +29,17 @@ struct VerifyKernelsPass
   }
 
   void runOnOperation() override {
-    WalkResult result = getOperation().walk([](Operation *op) {
-      if (isa<mv::KernelOp>(op))
-        return WalkResult::skip();
-      Role role = classify(op);
-      if (role == Role::Pointwise || role == Role::Anchor) {
-        op->emitOpError("computes a tensor outside of a kernel");
-        return WalkResult::interrupt();
-      }
-      return WalkResult::advance();
-    });
+    WalkResult result =
+        getOperation().walk<WalkOrder::PreOrder>([](Operation *op) {
+          if (isa<mv::KernelOp>(op))
+            return WalkResult::skip();
+          Role role = classify(op);
+          if (role == Role::Pointwise || role == Role::Anchor) {
+            op->emitOpError("computes a tensor outside of a kernel");
+            return WalkResult::interrupt();
+          }
+          return WalkResult::advance();
+        });
     if (result.wasInterrupted())
       signalPassFailure();
   }
