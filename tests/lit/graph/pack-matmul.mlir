@@ -1,0 +1,42 @@
+// RUN: marver-opt --pass-pipeline='builtin.module(func.func(mv-pack-matmul{lanes=4},canonicalize))' %s | FileCheck %s
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+#n = affine_map<(d0, d1) -> (d1)>
+
+// Columns beyond N are zero; a scale goes to the weights, the shift is the bias.
+// CHECK-LABEL: func @bias
+// CHECK-DAG: %[[W:.+]] = arith.constant dense<{{\[\[\[}}2.000000e+00, 4.000000e+00, 6.000000e+00, 0.000000e+00], [8.000000e+00, 1.000000e+01, 1.200000e+01, 0.000000e+00]]]> : tensor<1x2x4xf32>
+// CHECK-DAG: %[[B:.+]] = arith.constant dense<[1.000000e+00, 2.000000e+00, 3.000000e+00]> : tensor<3xf32>
+// CHECK: %[[R:.+]] = mv.packed_matmul %{{.+}}, %[[W]] bias %[[B]] {columns = 3 : i64} : (tensor<?x2xf32>, tensor<1x2x4xf32>, tensor<3xf32>) -> tensor<?x3xf32>
+// CHECK-NEXT: return %[[R]]
+func.func @bias(%x: tensor<?x2xf32>, %rows: index) -> tensor<?x3xf32> {
+  %w = arith.constant dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]> : tensor<2x3xf32>
+  %b = arith.constant dense<[1.0, 2.0, 3.0]> : tensor<3xf32>
+  %two = arith.constant 2.0 : f32
+  %p = mv.matmul %x, %w : (tensor<?x2xf32>, tensor<2x3xf32>) -> tensor<?x3xf32>
+  %e = tensor.empty(%rows) : tensor<?x3xf32>
+  %r = linalg.generic {indexing_maps = [#id, #n, #id], iterator_types = ["parallel", "parallel"]} ins(%p, %b : tensor<?x3xf32>, tensor<3xf32>) outs(%e : tensor<?x3xf32>) {
+  ^bb0(%a: f32, %c: f32, %o: f32):
+    %s = arith.mulf %a, %two : f32
+    %t = arith.addf %s, %c : f32
+    linalg.yield %t : f32
+  } -> tensor<?x3xf32>
+  return %r : tensor<?x3xf32>
+}
+
+// CHECK-LABEL: func @transposed
+// CHECK: arith.constant dense<{{\[\[\[}}1.000000e+00, 3.000000e+00, 5.000000e+00, 0.000000e+00], [2.000000e+00, 4.000000e+00, 6.000000e+00, 0.000000e+00]]]> : tensor<1x2x4xf32>
+// CHECK: mv.packed_matmul {{.*}} {columns = 3 : i64} : (tensor<5x7x2xf32>, tensor<1x2x4xf32>) -> tensor<5x7x3xf32>
+func.func @transposed(%x: tensor<5x7x2xf32>) -> tensor<5x7x3xf32> {
+  %w = arith.constant dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]> : tensor<3x2xf32>
+  %p = mv.matmul %x, %w {transpose_rhs} : (tensor<5x7x2xf32>, tensor<3x2xf32>) -> tensor<5x7x3xf32>
+  return %p : tensor<5x7x3xf32>
+}
+
+// CHECK-LABEL: func @integers
+// CHECK: mv.matmul
+func.func @integers(%x: tensor<5x2xi32>) -> tensor<5x3xi32> {
+  %w = arith.constant dense<[[1, 2], [3, 4], [5, 6]]> : tensor<3x2xi32>
+  %p = mv.matmul %x, %w {transpose_rhs} : (tensor<5x2xi32>, tensor<3x2xi32>) -> tensor<5x3xi32>
+  return %p : tensor<5x3xi32>
+}
