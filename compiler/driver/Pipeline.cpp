@@ -15,6 +15,8 @@
 #include "compiler/graph/Passes.h"
 #include "compiler/ir/MvDialect.h"
 #include "compiler/kernels/Passes.h"
+#include "compiler/native/Codegen.h"
+#include "compiler/native/HostLowering.h"
 #include "compiler/native/Target.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
@@ -100,6 +102,7 @@ void registerDialects(DialectRegistry &registry) {
                   memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect,
                   ub::UBDialect, vector::VectorDialect>();
   func::registerInlinerExtension(registry);
+  registerCodegenDialects(registry);
   registerGraphInterfaces(registry);
 }
 
@@ -124,6 +127,7 @@ void registerPassesAndStages() {
   memref::registerMemRefPasses();
   arith::registerArithPasses();
   tensor::registerTensorPasses();
+  registerNativePasses();
   registerGraphPasses();
 
   static std::vector<std::unique_ptr<PassPipelineRegistration<StageOptions>>>
