@@ -177,8 +177,7 @@ private:
         Home home;
         SmallVector<Operation *> path;
         findHome(result, result, path, home);
-        if (home.kind == Home::Arena)
-          findInPlace(result, home);
+        findInPlace(result, home);
         if (home.kind == Home::Output)
           takenOutputs.insert(home.number);
         if (home.kind == Home::Part)
@@ -221,31 +220,45 @@ private:
     }
   }
 
-  /// A kernel that updates one operand element by element in place (a scatter)
-  /// takes that operand's memory when nobody reads it afterwards.
-  void findInPlace(Value tensor, Home &home) {
+  /// The operand that the kernel behind `tensor` updates element by element (a
+  /// scatter) and that nobody reads afterwards; null if there is none.
+  Value updatedOperand(Value tensor) {
     auto launch = tensor.getDefiningOp<mv::LaunchOp>();
     if (!launch)
-      return;
+      return Value();
     auto kernel = symbols.lookup<mv::KernelOp>(launch.getKernel());
     auto yielded = kernel.getTerminator()
                        ->getOperand(cast<OpResult>(tensor).getResultNumber())
                        .getDefiningOp<mv::ScatterOp>();
-    if (!yielded)
-      return;
-    auto argument = dyn_cast<BlockArgument>(yielded.getInput());
+    auto argument =
+        yielded ? dyn_cast<BlockArgument>(yielded.getInput()) : BlockArgument();
     if (!argument)
-      return;
+      return Value();
     Value updated = launch.getInputs()[argument.getArgNumber()];
-    if (!isDefinition(updated) || updated.getType() != tensor.getType())
-      return;
-    // Every other use comes before this launch.
+    if (updated.getType() != tensor.getType() ||
+        llvm::count(launch.getInputs(), updated) != 1)
+      return Value();
     for (Operation *user : updated.getUsers())
       if (user != launch &&
           (!isa<mv::LaunchOp>(user) || !user->isBeforeInBlock(launch)))
-        return;
-    home.kind = Home::InPlace;
-    home.updated = updated;
+        return Value();
+    return updated;
+  }
+
+  /// Updates in place what lives in the arena; an argument that is updated into
+  /// a result may share its memory with it (the caller decides).
+  void findInPlace(Value tensor, Home &home) {
+    Value updated = updatedOperand(tensor);
+    if (!updated)
+      return;
+    if (auto argument = dyn_cast<BlockArgument>(updated)) {
+      if (home.kind == Home::Output && home.path.empty())
+        func.setArgAttr(argument.getArgNumber(), "mv.alias",
+                        b.getI64IntegerAttr(home.number));
+    } else if (home.kind == Home::Arena && isDefinition(updated)) {
+      home.kind = Home::InPlace;
+      home.updated = updated;
+    }
   }
 
   static MemRefType contiguous(Value tensor) {
