@@ -47,6 +47,14 @@ def Mv_ArgKind : I32EnumAttr<"ArgKind", "which extremum an arg_reduce finds", [
   I32EnumAttrCase<"Min", 1, "min">
 ]> { let cppNamespace = "::marver::mv"; }
 
+def Mv_ScatterKind : I32EnumAttr<"ScatterKind", "how a scatter combines", [
+  I32EnumAttrCase<"Replace", 0, "replace">,
+  I32EnumAttrCase<"Add", 1, "add">,
+  I32EnumAttrCase<"Mul", 2, "mul">,
+  I32EnumAttrCase<"Max", 3, "max">,
+  I32EnumAttrCase<"Min", 4, "min">
+]> { let cppNamespace = "::marver::mv"; }
+
 def Mv_BufferSpace : I32EnumAttr<"BufferSpace", "where a buffer lives", [
   I32EnumAttrCase<"Arena", 0, "arena">,
   I32EnumAttrCase<"Constant", 1, "constant">,

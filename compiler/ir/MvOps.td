@@ -174,11 +174,13 @@ def Mv_ScatterOp : Mv_TensorOp<"scatter", [AllTypesMatch<["input", "result"]>]> 
   let description = [{
     result = input; for each position i of the one-dim `indices`, in order:
     result[a..., indices[i], b...] = updates[a..., i, b...] with a before `dim`
-    (PyTorch's index_copy). Later positions win. Checks as in mv.gather. `input` may be updated in
+    (PyTorch's index_copy). Later positions win. With another `kind` the updates
+    are combined with what is there, in order of the positions. Checks as in mv.gather. `input` may be updated in
     place when nothing else uses it.
   }];
   let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$indices,
-    AnyRankedTensor:$updates, I64Attr:$dim);
+    AnyRankedTensor:$updates, I64Attr:$dim,
+    DefaultValuedAttr<Mv_ScatterKind, "::marver::mv::ScatterKind::Replace">:$kind);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$updates `into` $input `at` $indices attr-dict `:` functional-type(operands, $result)";
 }

@@ -299,7 +299,8 @@ struct Interval {
   }
 };
 
-Interval intervalOf(AffineExpr expr, ArrayRef<Interval> operands, unsigned numDims) {
+Interval intervalOf(AffineExpr expr, ArrayRef<Interval> operands,
+                    unsigned numDims) {
   if (auto constant = dyn_cast<AffineConstantExpr>(expr))
     return {constant.getValue(), constant.getValue()};
   if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
@@ -314,7 +315,8 @@ Interval intervalOf(AffineExpr expr, ArrayRef<Interval> operands, unsigned numDi
     return {Interval::add(a.low, b.low), Interval::add(a.high, b.high)};
   case AffineExprKind::Mul: {
     int64_t ends[] = {Interval::mul(a.low, b.low), Interval::mul(a.low, b.high),
-                      Interval::mul(a.high, b.low), Interval::mul(a.high, b.high)};
+                      Interval::mul(a.high, b.low),
+                      Interval::mul(a.high, b.high)};
     return {*llvm::min_element(ends), *llvm::max_element(ends)};
   }
   case AffineExprKind::Mod:
@@ -356,19 +358,19 @@ std::pair<int64_t, int64_t> OpsBuilder::rangeOf(Dim dim) {
     for (Value operand : apply.getMapOperands())
       operands.push_back(operandRange(operand));
     range = intervalOf(apply.getAffineMap().getResult(0), operands,
-                        apply.getAffineMap().getNumDims());
+                       apply.getAffineMap().getNumDims());
   } else if (auto product = value.getDefiningOp<arith::MulIOp>()) {
     Interval a = operandRange(product.getLhs()),
-          b = operandRange(product.getRhs());
+             b = operandRange(product.getRhs());
     if (a.low >= 0 && b.low >= 0)
       range = {Interval::mul(a.low, b.low), Interval::mul(a.high, b.high)};
   } else if (auto maximum = value.getDefiningOp<arith::MaxSIOp>()) {
     Interval a = operandRange(maximum.getLhs()),
-          b = operandRange(maximum.getRhs());
+             b = operandRange(maximum.getRhs());
     range = {std::max(a.low, b.low), std::max(a.high, b.high)};
   } else if (auto minimum = value.getDefiningOp<arith::MinSIOp>()) {
     Interval a = operandRange(minimum.getLhs()),
-          b = operandRange(minimum.getRhs());
+             b = operandRange(minimum.getRhs());
     range = {std::min(a.low, b.low), std::min(a.high, b.high)};
   } else if (auto choice = value.getDefiningOp<arith::SelectOp>()) {
     Interval a = operandRange(choice.getTrueValue());

@@ -464,6 +464,15 @@ private:
   Value remember(const void *key, mlir::ArrayRef<Value> operands,
                  llvm::function_ref<Value()> make);
   template <typename OpTy> Dim indexOp(Dim a, Dim b);
+  Value product(Value a, Value b, bool transposeB);
+  Value pool(mv::PoolKind kind, Value x, const PoolOptions &options);
+  Value resizeAxis(Value x, int64_t axis, Dim size, std::optional<double> scale,
+                   const ResizeOptions &options);
+  Value linearPosition(llvm::ArrayRef<Value> components,
+                       llvm::ArrayRef<Dim> sizes);
+  llvm::SmallVector<Value> components(Value indices, int64_t count);
+  Value scatterRows(Value x, Value positions, Value updates, int64_t axis,
+                    ScatterKind kind);
   Value strided(Value x, int64_t axis, Dim offset, Dim size, Dim step);
   Value padByGather(Value x, llvm::ArrayRef<Dim> low, llvm::ArrayRef<Dim> high,
                     PadMode mode);
