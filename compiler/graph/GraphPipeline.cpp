@@ -35,6 +35,7 @@ void marver::buildGraphPipeline(OpPassManager &manager,
     pm.addPass(createFoldConstantsPass());
     pm.addPass(createSimplifyGraphPass());
     cleanUp();
+    pm.addPass(createFoldSpaceToDepthPass());
     pm.addPass(createFoldAffinePass());
     pm.addPass(createPackMatmulPass(target));
     pm.addPass(createLayoutPass(target, options.explainLayout));
@@ -49,6 +50,7 @@ void marver::registerGraphPasses() {
   registerPass([] { return createResolveDimsPass(); });
   registerPass([] { return createSimplifyGraphPass(); });
   registerPass([] { return createFoldAffinePass(); });
+  registerPass([] { return createFoldSpaceToDepthPass(); });
   registerPass([] { return createPackMatmulPass({}); });
   registerPass([] { return createLayoutPass({}); });
   registerPass([] { return createVerifyGraphPass(); });
