@@ -35,6 +35,7 @@ void marver::buildGraphPipeline(OpPassManager &manager,
     pm.addPass(createFoldConstantsPass());
     pm.addPass(createSimplifyGraphPass());
     cleanUp();
+    pm.addPass(createRaiseAttentionPass());
     pm.addPass(createFoldSpaceToDepthPass());
     pm.addPass(createFoldAffinePass());
     pm.addPass(createPackMatmulPass(target));
@@ -51,6 +52,7 @@ void marver::registerGraphPasses() {
   registerPass([] { return createSimplifyGraphPass(); });
   registerPass([] { return createFoldAffinePass(); });
   registerPass([] { return createFoldSpaceToDepthPass(); });
+  registerPass([] { return createRaiseAttentionPass(); });
   registerPass([] { return createPackMatmulPass({}); });
   registerPass([] { return createLayoutPass({}); });
   registerPass([] { return createVerifyGraphPass(); });

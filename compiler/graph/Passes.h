@@ -38,8 +38,8 @@ std::unique_ptr<mlir::Pass> createSimplifyGraphPass();
 std::unique_ptr<mlir::Pass> createFoldAffinePass();
 /// Makes one strided convolution of a space-to-depth and a convolution.
 std::unique_ptr<mlir::Pass> createFoldSpaceToDepthPass();
-/// Recognizes softmax, layer norm and attention written in primitives.
-std::unique_ptr<mlir::Pass> createRaiseToMvPass();
+/// Recognizes attention written as products and softmax.
+std::unique_ptr<mlir::Pass> createRaiseAttentionPass();
 /// Packs the constant right-hand sides of matrix products.
 std::unique_ptr<mlir::Pass> createPackMatmulPass(const TargetInfo &target);
 /// Chooses the blocked layout.

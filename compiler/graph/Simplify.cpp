@@ -10,9 +10,10 @@
 //  - an operand of a generic that is one number becomes a scalar of its body
 //      linalg.generic ins(%x, dense<6.0>) { ^bb0(%a, %b): minimumf %a, %b }
 //      -> linalg.generic ins(%x) { ^bb0(%a): minimumf %a, 6.0 }
-//  - a broadcast, and a transpose that nothing else uses, is read through the
-//    indexing map of the generic that reads it (also two transposes in a row);
-//  - a swap of the last two dims before mv.matmul's rhs becomes transpose_rhs;
+//  - a broadcast is read through the indexing map of the generic that reads it;
+//    two transposes in a row are one;
+//  - a swap of the last two dims before mv.matmul's rhs becomes transpose_rhs,
+//    also when the batch dims are merged for it and split again;
 //  - zero padding of spatial dims before mv.conv goes to the convolution's
 //  pads;
 //  - a slice of a slice is one slice; a generic that yields its operand
@@ -105,7 +106,7 @@ struct InlineScalars : OpRewritePattern<linalg::GenericOp> {
   }
 };
 
-/// Reads through broadcasts and transposes.
+/// Reads through broadcasts, and transposes through transposes.
 struct FoldMoves : OpRewritePattern<linalg::GenericOp> {
   using OpRewritePattern::OpRewritePattern;
 
@@ -126,10 +127,10 @@ struct FoldMoves : OpRewritePattern<linalg::GenericOp> {
       if (!from || from.getElementType() != to.getElementType())
         continue;
       AffineMap inner = move.getIndexingMapsArray()[0];
-      // A transposed copy that several read may be worth its memory.
-      bool broadcasts =
-          inner.getNumResults() < inner.getNumDims() || !inner.isPermutation();
-      if (!broadcasts && !inputs[i].hasOneUse())
+      // A transpose stays an operation of its own, which the layout looks for;
+      // only two in a row become one.
+      bool broadcasts = !inner.isPermutation();
+      if (!broadcasts && !isMove(op))
         continue;
       SmallVector<AffineMap> candidate = maps;
       candidate[i] = inner.compose(maps[i]);
@@ -195,6 +196,58 @@ struct FoldTransposeIntoMatmul : OpRewritePattern<mv::MatmulOp> {
   }
 };
 
+/// A swap of the last two dims between a merge and the same split of the dims
+/// before them (exporters write the transpose of a batched matrix so).
+struct TransposeUnmerged : OpRewritePattern<tensor::ExpandShapeOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(tensor::ExpandShapeOp op,
+                                PatternRewriter &rewriter) const override {
+    auto transpose = op.getSrc().getDefiningOp<linalg::GenericOp>();
+    if (!transpose)
+      return failure();
+    std::optional<SmallVector<int64_t>> permutation = getPermutation(transpose);
+    if (permutation != SmallVector<int64_t>{0, 2, 1})
+      return failure();
+    auto merge =
+        transpose.getInputs()[0].getDefiningOp<tensor::CollapseShapeOp>();
+    if (!merge ||
+        merge.getReassociationIndices() != op.getReassociationIndices())
+      return failure();
+    RankedTensorType from = merge.getSrcType(), to = op.getResultType();
+    int64_t rank = from.getRank();
+    // Only the first group has several dims, and they are the same on both
+    // sides: static, or one dynamic one, which the others determine.
+    if (to.getRank() != rank ||
+        merge.getReassociationIndices().back().size() != 1)
+      return failure();
+    ArrayRef<int64_t> batch = from.getShape().drop_back(2);
+    if (batch != to.getShape().drop_back(2) ||
+        llvm::count_if(batch, ShapedType::isDynamic) > 1 ||
+        merge.getReassociationIndices()[0].size() != batch.size())
+      return failure();
+    SmallVector<int64_t> order = llvm::to_vector(llvm::seq<int64_t>(0, rank));
+    std::swap(order[rank - 1], order[rank - 2]);
+    SmallVector<OpFoldResult> dims =
+        tensor::getMixedSizes(rewriter, op.getLoc(), merge.getSrc());
+    std::swap(dims[rank - 1], dims[rank - 2]);
+    Value empty = tensor::EmptyOp::create(rewriter, op.getLoc(), dims,
+                                          to.getElementType());
+    auto direct = linalg::GenericOp::create(
+        rewriter, op.getLoc(), TypeRange{to}, ValueRange{merge.getSrc()},
+        ValueRange{empty},
+        ArrayRef<AffineMap>{
+            AffineMap::getPermutationMap(order, rewriter.getContext()),
+            rewriter.getMultiDimIdentityMap(rank)},
+        SmallVector<utils::IteratorType>(rank, utils::IteratorType::parallel),
+        [](OpBuilder &b, Location loc, ValueRange args) {
+          linalg::YieldOp::create(b, loc, args[0]);
+        });
+    rewriter.replaceOp(op, direct.getResults());
+    return success();
+  }
+};
+
 struct FoldPadIntoConv : OpRewritePattern<mv::ConvOp> {
   using OpRewritePattern::OpRewritePattern;
 
@@ -241,7 +294,8 @@ struct SimplifyGraph : PassWrapper<SimplifyGraph, OperationPass<func::FuncOp>> {
     linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
     tensor::populateMergeConsecutiveInsertExtractSlicePatterns(patterns);
     patterns.add<Generalize, InlineScalars, FoldMoves, RemoveIdentity,
-                 FoldTransposeIntoMatmul, FoldPadIntoConv>(context);
+                 FoldTransposeIntoMatmul, FoldPadIntoConv, TransposeUnmerged>(
+        context);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }
