@@ -58,7 +58,7 @@ def main():
     cache = build / "lint"
     cache.mkdir(exist_ok=True)
     version = subprocess.run([TIDY, "--version"], capture_output=True, check=True).stdout
-    settings = (ROOT / ".clang-tidy").read_bytes()
+    settings = b"".join(file.read_bytes() for file in sorted(ROOT.glob("**/.clang-tidy")))
 
     todo = []
     for entry in json.loads((build / "compile_commands.json").read_text()):
