@@ -255,13 +255,14 @@ bool OpsBuilder::factorize(Dim dim, int64_t &constant,
     return factorize(product.getLhs(), constant, atoms) &&
            factorize(product.getRhs(), constant, atoms);
   if (auto apply = value.getDefiningOp<affine::AffineApplyOp>()) {
-    auto expr = dyn_cast<AffineBinaryOpExpr>(apply.getAffineMap().getResult(0));
-    if (expr && expr.getKind() == AffineExprKind::Mul &&
-        apply.getMapOperands().size() == 1)
+    AffineMap map = apply.getAffineMap();
+    auto expr = dyn_cast<AffineBinaryOpExpr>(map.getResult(0));
+    if (expr && expr.getKind() == AffineExprKind::Mul && map.getNumDims() == 0)
       if (auto factor = dyn_cast<AffineConstantExpr>(expr.getRHS()))
-        if (isa<AffineSymbolExpr, AffineDimExpr>(expr.getLHS()))
-          return factorize(index(factor.getValue()), constant, atoms) &&
-                 factorize(Dim(apply.getMapOperands()[0]), constant, atoms);
+        return factorize(index(factor.getValue()), constant, atoms) &&
+               factorize(affine(expr.getLHS(),
+                                llvm::to_vector_of<Dim>(apply.getMapOperands())),
+                         constant, atoms);
   }
   atoms.push_back(value);
   return true;
@@ -541,7 +542,7 @@ Value OpsBuilder::dimsToTensor(ArrayRef<Dim> dims, Type element, bool scalar) {
     if (isa<FloatType>(element)) {
       value = arith::IndexCastOp::create(*this, getI64Type(), value);
       value = arith::SIToFPOp::create(*this, element, value);
-    } else {
+    } else if (element != value.getType()) {
       value = arith::IndexCastOp::create(*this, element, value);
     }
     elements.push_back(value);

@@ -1,0 +1,723 @@
+//===- Importer.cpp - From an exported program to a module ----------------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Walks the graph of a .pt2 file in its order and calls the operator table for
+// each node. The file states dtype and dims of every value; what an operator
+// makes is compared with that, so that a wrong mapping or a damaged file is an
+// error at the node and not a wrong result.
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/import/Import.h"
+#include "compiler/import/torch/Call.h"
+#include "compiler/import/torch/Mutation.h"
+#include "compiler/import/torch/Weights.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Verifier.h"
+
+using namespace llvm;
+using namespace mlir;
+
+namespace marver {
+namespace torch {
+namespace {
+
+/// More errors than this are not read by anyone.
+constexpr unsigned maxErrors = 50;
+
+class Importer : public Graph {
+public:
+  Importer(MLIRContext *context, const ImportRequest &request, Program &program,
+           Weights &weights, OpsBuilder &b)
+      : Graph(program, b), context(context), request(request), weights(weights),
+        fileLoc(FileLineColLoc::get(context, request.path, 0, 0)) {}
+
+  OwningOpRef<ModuleOp> run();
+
+  Value tensor(StringRef name) override;
+
+private:
+  LogicalResult checkSignature();
+  LogicalResult applyShapes();
+  LogicalResult applyShape(const ShapeOverride &shape);
+  LogicalResult unify(const SymExpr &size, int64_t value, const Twine &input);
+  LogicalResult fix(unsigned symbol, int64_t value);
+  LogicalResult makeFunction();
+  LogicalResult checkOperators();
+  LogicalResult importNodes();
+  void importNode(const Node &node);
+  Value conform(const Node &node, StringRef name, Value value);
+  LogicalResult makeReturn();
+  Value outputValue(const Argument &argument);
+  Type outputType(const Argument &argument, bool &isUnsignedType);
+
+  Location locationOf(const Node &node) const;
+  RankedTensorType typeOf(const TensorMeta &meta) const;
+  InFlightDiagnostic error() { return emitError(fileLoc); }
+
+  MLIRContext *context;
+  const ImportRequest &request;
+  Weights &weights;
+  Location fileLoc;
+  OwningOpRef<ModuleOp> module;
+  func::FuncOp function;
+  /// User inputs that are arguments of the function, in order.
+  SmallVector<const InputSpec *> arguments;
+  /// Symbols of their dims.
+  SmallVector<unsigned> symbols;
+  StringMap<Value> values;
+  StringMap<const InputSpec *> sources;
+  Mutations mutations;
+  unsigned errors = 0;
+};
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Locations and types
+//===----------------------------------------------------------------------===//
+
+/// The operator's name as users know it: aten.conv2d of
+/// torch.ops.aten.conv2d.default.
+static StringRef shortName(StringRef target) {
+  target.consume_front("torch.ops.");
+  target.consume_back(".default");
+  return target;
+}
+
+/// The innermost line of the user's own files: the one that is not PyTorch's.
+Location Importer::locationOf(const Node &node) const {
+  // Traces read: File "/path/model.py", line 12, in forward\n    code
+  StringRef rest = node.stackTrace, file;
+  unsigned line = 0;
+  while (true) {
+    size_t at = rest.find("File \"");
+    if (at == StringRef::npos)
+      break;
+    rest = rest.drop_front(at + 6);
+    auto [path, after] = rest.split("\", line ");
+    unsigned number;
+    if (after.consumeInteger(10, number) || path.contains('\n'))
+      continue;
+    rest = after;
+    if (file.empty() || !path.contains("/torch/")) {
+      file = path;
+      line = number;
+    }
+  }
+  Location place =
+      file.empty() ? fileLoc : FileLineColLoc::get(context, file, line, 0);
+  return NameLoc::get(StringAttr::get(context, shortName(node.target)), place);
+}
+
+RankedTensorType Importer::typeOf(const TensorMeta &meta) const {
+  Type element = elementType(context, meta.type);
+  if (!element)
+    return nullptr;
+  SmallVector<int64_t> sizes;
+  for (const SymExpr &size : meta.sizes)
+    sizes.push_back(size.constant().value_or(ShapedType::kDynamic));
+  return RankedTensorType::get(sizes, element);
+}
+
+//===----------------------------------------------------------------------===//
+// Signature
+//===----------------------------------------------------------------------===//
+
+LogicalResult Importer::checkSignature() {
+  for (const InputSpec &spec : program.inputs) {
+    switch (spec.kind) {
+    case InputSpec::User:
+      // Numbers and None were specialized by the export: nothing to pass.
+      if (spec.value.kind == Argument::Tensor ||
+          spec.value.kind == Argument::SymInt)
+        arguments.push_back(&spec);
+      break;
+    case InputSpec::Parameter:
+    case InputSpec::Buffer:
+    case InputSpec::Constant:
+      sources[spec.value.text] = &spec;
+      break;
+    case InputSpec::ConstantValue:
+      break;
+    case InputSpec::CustomObject:
+    case InputSpec::Token:
+      return error() << "input '" << spec.source
+                     << "' is an object of TorchScript, which is not supported";
+    }
+  }
+  for (const InputSpec *spec : arguments) {
+    if (spec->value.kind != Argument::Tensor)
+      continue;
+    const TensorMeta *meta = this->meta(spec->value.text);
+    if (!meta)
+      return error() << "the file does not describe input '" << spec->value.text
+                     << "'";
+    if (!typeOf(*meta))
+      return error() << "input '" << spec->value.text << "' has dtype "
+                     << nameOf(meta->type) << ", which is not supported";
+    for (const SymExpr &size : meta->sizes)
+      if (std::optional<int64_t> number = size.constant();
+          number && *number < 0)
+        return error() << "input '" << spec->value.text
+                       << "' has a negative dim";
+  }
+  for (const OutputSpec &spec : program.outputs) {
+    if (spec.kind == OutputSpec::Mutation)
+      return error() << "the model changes '" << spec.target
+                     << "' when it runs; models with state are not supported "
+                        "yet: make it an input and an output";
+    if (spec.kind == OutputSpec::Other)
+      return error() << "outputs of kind " << spec.target
+                     << " are not supported";
+  }
+  return success();
+}
+
+LogicalResult Importer::fix(unsigned symbol, int64_t value) {
+  SymContext::Atom &atom = program.symbols.atom(symbol);
+  if (atom.fixed && *atom.fixed != value)
+    return error() << "--shape gives dim '" << atom.name << "' two values, "
+                   << *atom.fixed << " and " << value;
+  if (value < atom.range.min || value > atom.range.max)
+    return error() << "--shape gives dim '" << atom.name << "' the value "
+                   << value << ", but the model was exported for "
+                   << atom.range.min << " to " << atom.range.max;
+  atom.fixed = value;
+  return success();
+}
+
+/// Makes `size` equal to `value` by fixing a symbol.
+LogicalResult Importer::unify(const SymExpr &size, int64_t value,
+                              const Twine &input) {
+  SymExpr expr = program.symbols.resolve(size);
+  if (std::optional<int64_t> constant = expr.constant()) {
+    if (*constant != value)
+      return error() << "--shape gives " << input << " a dim of " << value
+                     << " where the model has " << *constant;
+    return success();
+  }
+  int64_t offset = 0;
+  const std::pair<const SymExpr::Atoms, int64_t> *term = nullptr;
+  bool isLinear = true;
+  for (const auto &entry : expr.terms) {
+    if (entry.first.empty())
+      offset = entry.second;
+    else if (term || entry.first.size() != 1)
+      isLinear = false;
+    else
+      term = &entry;
+  }
+  int64_t rest;
+  if (!isLinear || !term ||
+      program.symbols.atom(term->first[0]).kind != SymContext::Kind::Symbol)
+    return error() << "--shape cannot give " << input << " the dim "
+                   << program.symbols.print(size)
+                   << "; give the value of a symbol instead, as in --shape="
+                   << "NAME=300";
+  if (SubOverflow(value, offset, rest) || term->second == 0 ||
+      rest % term->second != 0)
+    return error() << "--shape gives " << input << " a dim of " << value
+                   << ", which is not of the form "
+                   << program.symbols.print(size);
+  return fix(term->first[0], rest / term->second);
+}
+
+LogicalResult Importer::applyShape(const ShapeOverride &shape) {
+  if (shape.isDim) {
+    std::optional<unsigned> symbol = program.symbols.findSymbol(shape.name);
+    if (!symbol)
+      return success();
+    shape.used = true;
+    return fix(*symbol, shape.dims[0]);
+  }
+  const InputSpec *spec = nullptr;
+  for (const InputSpec *candidate : arguments)
+    if (candidate->value.text == shape.name)
+      spec = candidate;
+  unsigned number;
+  if (!spec && !StringRef(shape.name).getAsInteger(10, number) &&
+      number < arguments.size())
+    spec = arguments[number];
+  if (!spec)
+    return success();
+  shape.used = true;
+  const TensorMeta *meta = spec->value.kind == Argument::Tensor
+                               ? this->meta(spec->value.text)
+                               : nullptr;
+  if (!meta || meta->sizes.size() != shape.dims.size())
+    return error() << "--shape gives input '" << spec->value.text << "' "
+                   << shape.dims.size() << " dims; it has "
+                   << (meta ? meta->sizes.size() : 0);
+  for (auto [size, value] : zip(meta->sizes, shape.dims))
+    if (failed(unify(size, value, "input '" + spec->value.text + "'")))
+      return failure();
+  return success();
+}
+
+LogicalResult Importer::applyShapes() {
+  if (request.shapes.empty())
+    return success();
+  for (const ShapeOverride &shape : request.shapes)
+    if (failed(applyShape(shape)))
+      return failure();
+  for (auto &entry : program.tensors)
+    for (SymExpr &size : entry.second.sizes)
+      size = program.symbols.resolve(size);
+  for (auto &entry : program.symInts)
+    entry.second = program.symbols.resolve(entry.second);
+  if (!program.symbols.error.empty())
+    return error() << program.symbols.error;
+  return success();
+}
+
+/// Entry of `mv.dims`: a number, or an affine map of the function's symbols.
+static Attribute dimAttribute(MLIRContext *context, const SymContext &context2,
+                              const SymExpr &size, ArrayRef<unsigned> symbols) {
+  Builder b(context);
+  if (std::optional<int64_t> number = size.constant())
+    return b.getI64IntegerAttr(*number);
+  std::function<std::optional<AffineExpr>(const SymExpr &)> convert =
+      [&](const SymExpr &expr) -> std::optional<AffineExpr> {
+    AffineExpr sum = b.getAffineConstantExpr(0);
+    for (const auto &[numbers, coefficient] : expr.terms) {
+      AffineExpr term = b.getAffineConstantExpr(coefficient);
+      if (numbers.size() > 1)
+        return std::nullopt;
+      for (unsigned number : numbers) {
+        const SymContext::Atom &atom = context2.atom(number);
+        if (atom.kind == SymContext::Kind::Symbol) {
+          const auto *found = llvm::find(symbols, number);
+          if (found == symbols.end())
+            return std::nullopt;
+          term = term * b.getAffineSymbolExpr(found - symbols.begin());
+          continue;
+        }
+        if (atom.kind != SymContext::Kind::FloorDiv &&
+            atom.kind != SymContext::Kind::Mod)
+          return std::nullopt;
+        std::optional<AffineExpr> inner = convert(atom.args[0]);
+        std::optional<int64_t> divisor = atom.args[1].constant();
+        if (!inner || !divisor || *divisor <= 0)
+          return std::nullopt;
+        term =
+            (atom.kind == SymContext::Kind::FloorDiv ? inner->floorDiv(*divisor)
+                                                     : *inner % *divisor) *
+            coefficient;
+      }
+      sum = sum + term;
+    }
+    return sum;
+  };
+  std::optional<AffineExpr> expr = convert(size);
+  if (!expr)
+    return nullptr;
+  return AffineMapAttr::get(AffineMap::get(0, symbols.size(), *expr));
+}
+
+LogicalResult Importer::makeFunction() {
+  SymContext &context2 = program.symbols;
+  SmallVector<Type> types;
+  for (const InputSpec *spec : arguments) {
+    if (spec->value.kind == Argument::SymInt) {
+      types.push_back(RankedTensorType::get({}, IntegerType::get(context, 64)));
+      continue;
+    }
+    const TensorMeta &meta = *this->meta(spec->value.text);
+    types.push_back(typeOf(meta));
+    for (const SymExpr &size : meta.sizes)
+      context2.symbols(size, [&](unsigned symbol) {
+        if (inputSymbols.insert(symbol).second)
+          symbols.push_back(symbol);
+      });
+  }
+  SmallVector<Type> resultTypes;
+  SmallVector<std::pair<StringRef, bool>> results;
+  for (const OutputSpec &spec : program.outputs) {
+    if (spec.value.kind == Argument::None)
+      continue;
+    bool isUnsignedType = false;
+    Type type = outputType(spec.value, isUnsignedType);
+    if (!type)
+      return error() << "output '" << spec.value.text
+                     << "' has a type that is not supported";
+    resultTypes.push_back(type);
+    results.push_back({spec.value.text, isUnsignedType});
+  }
+
+  module = ModuleOp::create(fileLoc);
+  b.setInsertionPointToEnd(module->getBody());
+  b.setLoc(fileLoc);
+  function = func::FuncOp::create(b, request.entry,
+                                  b.getFunctionType(types, resultTypes));
+  function->setAttr("mv.entry", b.getUnitAttr());
+  for (auto [i, result] : enumerate(results)) {
+    if (!result.first.empty())
+      function.setResultAttr(i, "mv.name", b.getStringAttr(result.first));
+    if (result.second)
+      function.setResultAttr(i, "mv.unsigned", b.getUnitAttr());
+  }
+
+  SmallVector<Attribute> declared;
+  for (unsigned symbol : symbols) {
+    const SymContext::Atom &atom = context2.atom(symbol);
+    declared.push_back(b.getDictionaryAttr(
+        {b.getNamedAttr("name", b.getStringAttr(atom.name)),
+         b.getNamedAttr(
+             "min", b.getI64IntegerAttr(std::max<int64_t>(atom.range.min, 0))),
+         b.getNamedAttr("max", b.getI64IntegerAttr(atom.range.max))}));
+  }
+  function->setAttr("mv.symbols", b.getArrayAttr(declared));
+  for (auto [i, spec] : enumerate(arguments)) {
+    function.setArgAttr(i, "mv.name", b.getStringAttr(spec->value.text));
+    SmallVector<Attribute> dims;
+    if (spec->value.kind == Argument::Tensor) {
+      const TensorMeta &meta = *this->meta(spec->value.text);
+      for (const SymExpr &size : meta.sizes) {
+        Attribute dim = dimAttribute(context, context2, size, symbols);
+        if (!dim)
+          return error() << "input '" << spec->value.text << "' has the dim "
+                         << context2.print(size)
+                         << "; only affine ones are supported";
+        dims.push_back(dim);
+      }
+      if (isUnsigned(meta.type))
+        function.setArgAttr(i, "mv.unsigned", b.getUnitAttr());
+    }
+    function.setArgAttr(i, "mv.dims", b.getArrayAttr(dims));
+  }
+  if (request.signatureOnly) {
+    function.setPrivate(); // a declaration cannot be public
+    return success();
+  }
+
+  Block *block = function.addEntryBlock();
+  b.setInsertionPointToEnd(block);
+  // Equal dims are one value: the first tensor.dim that has it.
+  auto dimOf = [&](unsigned argument, unsigned dim) -> Dim {
+    return tensor::DimOp::create(b, block->getArgument(argument), dim)
+        .getResult();
+  };
+  // A symbol is solved from the first dim that has it alone, best as itself.
+  for (bool bare : {true, false}) {
+    for (auto [i, spec] : enumerate(arguments)) {
+      if (spec->value.kind == Argument::SymInt) {
+        auto found = program.symInts.find(spec->value.text);
+        if (!bare || found == program.symInts.end())
+          continue;
+        bindIfUnknown(found->second, [&]() -> Dim {
+          Value scalar = tensor::ExtractOp::create(b, block->getArgument(i));
+          return arith::IndexCastOp::create(b, b.getIndexType(), scalar)
+              .getResult();
+        });
+        continue;
+      }
+      const TensorMeta &meta = *this->meta(spec->value.text);
+      for (auto [d, size] : enumerate(meta.sizes)) {
+        if (size.constant() || emit(size))
+          continue;
+        int64_t offset = 0, scale = 0;
+        unsigned symbol = 0;
+        bool isLinear = true;
+        for (const auto &[numbers, coefficient] : size.terms) {
+          if (numbers.empty()) {
+            offset = coefficient;
+          } else if (scale || numbers.size() != 1 || coefficient < 1 ||
+                     context2.atom(numbers[0]).kind !=
+                         SymContext::Kind::Symbol) {
+            isLinear = false;
+          } else {
+            scale = coefficient;
+            symbol = numbers[0];
+          }
+        }
+        if (!isLinear || (bare && (scale != 1 || offset != 0)))
+          continue;
+        Dim whole = dimOf(i, d);
+        bind(size, whole);
+        bind(symbol, b.floorDiv(b.sub(whole, b.index(offset)), b.index(scale)));
+      }
+    }
+  }
+  for (auto [i, spec] : enumerate(arguments)) {
+    values[spec->value.text] = block->getArgument(i);
+    if (spec->value.kind != Argument::Tensor)
+      continue;
+    mutations.addInput(spec->value.text);
+    const TensorMeta &meta = *this->meta(spec->value.text);
+    Dims dims;
+    for (auto [d, size] : enumerate(meta.sizes)) {
+      std::optional<Dim> dim = emit(size);
+      if (!dim)
+        return error() << "the sizes of the inputs do not determine dim "
+                       << context2.print(size) << " of input '"
+                       << spec->value.text << "'";
+      dims.push_back(*dim);
+    }
+    b.setDims(block->getArgument(i), dims);
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Nodes
+//===----------------------------------------------------------------------===//
+
+static Handler findHandler(StringRef target, bool &isInPlace) {
+  isInPlace = false;
+  target.consume_front("torch.ops.");
+  const OpTable &table = operators();
+  if (auto found = table.find(target); found != table.end())
+    return found->second;
+  auto [name, overload] = target.rsplit('.');
+  if (name.consume_back("_") && !name.ends_with("_")) {
+    isInPlace = true;
+    if (auto found = table.find((name + "." + overload).str());
+        found != table.end())
+      return found->second;
+  }
+  return nullptr;
+}
+
+/// All operators that are not in the table, each place once.
+LogicalResult Importer::checkOperators() {
+  llvm::DenseSet<Attribute> seen;
+  for (const Node &node : program.nodes) {
+    bool isInPlace;
+    if (findHandler(node.target, isInPlace))
+      continue;
+    Location loc = locationOf(node);
+    if (!seen.insert(loc).second || ++errors > maxErrors)
+      continue;
+    StringRef name = shortName(node.target);
+    if (name.starts_with("higher_order."))
+      emitError(loc) << "control flow (" << name << ") is not supported yet";
+    else
+      emitError(loc) << "operator '" << name << "' is not supported";
+  }
+  if (errors > maxErrors)
+    error() << "and " << errors - maxErrors << " more places";
+  return success(errors == 0);
+}
+
+Value Importer::tensor(StringRef name) {
+  if (auto found = values.find(name); found != values.end())
+    return found->second;
+  auto source = sources.find(name);
+  if (source == sources.end())
+    return b.fail("value '" + name + "' is used before it is made");
+
+  const InputSpec &spec = *source->second;
+  const bool isConstant = spec.kind == InputSpec::Constant ||
+                          (spec.kind == InputSpec::Buffer && !spec.persistent);
+  auto &table = isConstant ? program.constants : program.weights;
+  auto entry = table.find(spec.source);
+  if (entry == table.end())
+    return values[name] =
+               b.fail("the archive has no data for '" + spec.source + "'");
+  Expected<ElementsAttr> attribute = weights.get(entry->second);
+  if (!attribute)
+    return values[name] = b.fail("weight '" + spec.source +
+                                 "': " + toString(attribute.takeError()));
+  const TensorMeta *meta = this->meta(name);
+  if (!meta || typeOf(*meta) != attribute->getShapedType())
+    return values[name] = b.fail("weight '" + spec.source +
+                                 "' has another type than the graph says");
+  Location before = b.getLoc();
+  b.setLoc(NameLoc::get(b.getStringAttr(spec.source), fileLoc));
+  Value value = b.constant(*attribute);
+  b.setLoc(before);
+  return values[name] = value;
+}
+
+/// Compares what was made with what the file states, and refines dims that the
+/// file knows better.
+Value Importer::conform(const Node &node, StringRef name, Value value) {
+  const TensorMeta *meta = this->meta(name);
+  if (!meta)
+    return b.fail("the file does not describe result '" + name + "'");
+  RankedTensorType stated = typeOf(*meta);
+  auto made = cast<RankedTensorType>(value.getType());
+  if (!stated)
+    return b.fail("dtype " + nameOf(meta->type) + " is not supported");
+  bool fits = stated.getElementType() == made.getElementType() &&
+              stated.getRank() == made.getRank();
+  SmallVector<int64_t> shape;
+  for (int64_t i = 0; fits && i < made.getRank(); ++i) {
+    const int64_t a = made.getDimSize(i), b = stated.getDimSize(i);
+    fits = a == b || ShapedType::isDynamic(a) || ShapedType::isDynamic(b);
+    shape.push_back(ShapedType::isDynamic(a) ? b : a);
+  }
+  if (!fits) {
+    std::string text;
+    raw_string_ostream stream(text);
+    stream << "the result is " << made << " where the file states " << stated;
+    return b.fail(text);
+  }
+  RankedTensorType refined = made.clone(shape);
+  if (refined != made)
+    value = tensor::CastOp::create(b, refined, value);
+  Dims dims;
+  for (auto [i, size] : enumerate(meta->sizes)) {
+    bindIfUnknown(size, [&] { return b.dim(value, i); });
+    std::optional<Dim> dim = emit(size);
+    dims.push_back(dim && refined.isDynamicDim(i) ? *dim : b.dim(value, i));
+  }
+  b.setDims(value, dims);
+  return value;
+}
+
+void Importer::importNode(const Node &node) {
+  bool isInPlace;
+  Handler handler = findHandler(node.target, isInPlace);
+  b.setLoc(locationOf(node));
+  Call call(*this, node);
+  Value value = handler(call);
+  if (value)
+    call.results.assign(1, value);
+
+  SmallVector<StringRef> names;
+  for (const Argument &output : node.outputs) {
+    ArrayRef<Argument> items = output.kind == Argument::List
+                                   ? ArrayRef<Argument>(output.list)
+                                   : ArrayRef<Argument>(output);
+    for (const Argument &item : items)
+      names.push_back(item.kind == Argument::Tensor ? StringRef(item.text)
+                                                    : StringRef());
+  }
+  for (auto [i, name] : enumerate(names)) {
+    if (name.empty())
+      continue;
+    Value result = i < call.results.size() ? call.results[i] : nullptr;
+    if (result && !b.failed())
+      result = conform(node, name, result);
+    values[name] = b.failed() ? nullptr : result;
+  }
+  if (!b.failed()) {
+    std::string problem =
+        mutations.visit(node, isInPlace, [&](StringRef target) {
+          if (!names.empty() && !names[0].empty())
+            values[target] = values[names[0]];
+        });
+    if (!problem.empty())
+      b.fail(problem);
+  }
+  if (b.failed()) {
+    std::string message = b.takeError();
+    if (++errors <= maxErrors)
+      emitError(b.getLoc())
+          << "operator '" << shortName(node.target) << "': " << message;
+  }
+}
+
+LogicalResult Importer::importNodes() {
+  mutations.prepare(program);
+  for (const Node &node : program.nodes)
+    importNode(node);
+  return success(errors == 0);
+}
+
+//===----------------------------------------------------------------------===//
+// Outputs
+//===----------------------------------------------------------------------===//
+
+Type Importer::outputType(const Argument &argument, bool &isUnsignedType) {
+  Builder builder(context);
+  switch (argument.kind) {
+  case Argument::Tensor: {
+    const TensorMeta *meta = this->meta(argument.text);
+    if (!meta)
+      return nullptr;
+    isUnsignedType = isUnsigned(meta->type);
+    return typeOf(*meta);
+  }
+  case Argument::Int:
+  case Argument::SymInt:
+    return RankedTensorType::get({}, builder.getI64Type());
+  case Argument::Float:
+  case Argument::SymFloat:
+    return RankedTensorType::get({}, builder.getF64Type());
+  case Argument::Bool:
+  case Argument::SymBool:
+    return RankedTensorType::get({}, builder.getI1Type());
+  default:
+    return nullptr;
+  }
+}
+
+Value Importer::outputValue(const Argument &argument) {
+  if (argument.kind == Argument::Tensor)
+    return tensor(argument.text);
+  Node none;
+  Call call(*this, none);
+  return call.operand(argument, call.typeOf(argument));
+}
+
+LogicalResult Importer::makeReturn() {
+  b.setLoc(fileLoc);
+  SmallVector<Value> results;
+  SmallVector<Type> types;
+  for (const OutputSpec &spec : program.outputs) {
+    if (spec.value.kind == Argument::None)
+      continue;
+    Value value = outputValue(spec.value);
+    if (b.failed() || !value) {
+      std::string message = b.takeError();
+      return error() << "output '" << spec.value.text << "': "
+                     << (message.empty() ? "it is not computed" : message);
+    }
+    results.push_back(value);
+    types.push_back(value.getType());
+  }
+  func::ReturnOp::create(b, results);
+  // Dims may be known better than the file states.
+  function.setType(b.getFunctionType(function.getArgumentTypes(), types));
+  return success();
+}
+
+OwningOpRef<ModuleOp> Importer::run() {
+  if (failed(checkSignature()) || failed(applyShapes()) ||
+      (!request.signatureOnly && failed(checkOperators())) ||
+      failed(makeFunction()))
+    return nullptr;
+  if (request.signatureOnly)
+    return std::move(module);
+  if (failed(importNodes()) || failed(makeReturn()) || failed(verify(*module)))
+    return nullptr;
+  return std::move(module);
+}
+
+} // namespace torch
+
+bool isTorch(StringRef bytes) { return bytes.starts_with("PK\x03\x04"); }
+
+OwningOpRef<ModuleOp> importTorch(MLIRContext *context,
+                                  const ImportRequest &request) {
+  context->loadDialect<arith::ArithDialect, func::FuncDialect,
+                       linalg::LinalgDialect, math::MathDialect, mv::MvDialect,
+                       scf::SCFDialect, tensor::TensorDialect>();
+  Location loc = FileLineColLoc::get(context, request.path, 0, 0);
+  StringRef text = request.data->getBuffer();
+  Expected<torch::Package> package =
+      torch::Package::open(ArrayRef<char>(text.data(), text.size()));
+  if (!package) {
+    emitError(loc) << toString(package.takeError());
+    return nullptr;
+  }
+  Expected<std::unique_ptr<torch::Program>> program =
+      torch::Program::read(*package);
+  if (!program) {
+    emitError(loc) << toString(program.takeError());
+    return nullptr;
+  }
+  torch::Weights weights(*package, request.data, context);
+  OpsBuilder b(loc);
+  torch::Importer importer(context, request, **program, weights, b);
+  return importer.run();
+}
+
+} // namespace marver
