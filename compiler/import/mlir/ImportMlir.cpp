@@ -1,0 +1,253 @@
+//===- ImportMlir.cpp - Models as textual MLIR ----------------------------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Reads func, tensor, linalg, arith, math and scf as upstream prints them. The
+// module holds one public function (or one called main) and private ones that
+// it calls, which are inlined. Named linalg operations that the mv dialect has
+// a counterpart for become that; the others are generalized.
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/import/Import.h"
+
+#include "compiler/ir/MvDialect.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/Support/SourceMgr.h"
+
+using namespace mlir;
+
+namespace marver {
+
+bool isMlir(StringRef bytes) {
+  // Text: no control characters but white space, and a word that every module
+  // with a function has.
+  StringRef start = bytes.take_front(4096);
+  bool isText = llvm::all_of(start, [](char c) {
+    return static_cast<unsigned char>(c) >= ' ' || llvm::isSpace(c);
+  });
+  return isText && bytes.contains("func");
+}
+
+namespace {
+
+/// The function that is the model: the only public one, or main.
+func::FuncOp findModel(ModuleOp module) {
+  SmallVector<func::FuncOp> candidates;
+  for (auto function : module.getOps<func::FuncOp>()) {
+    if (function.isPrivate() || function.isExternal())
+      continue;
+    if (function.getSymName() == "main")
+      return function;
+    candidates.push_back(function);
+  }
+  if (candidates.size() == 1)
+    return candidates.front();
+  if (candidates.empty()) {
+    module.emitError("the file defines no public function");
+    return nullptr;
+  }
+  auto error = candidates[1].emitError(
+      "the file defines several public functions; call one of them main, or "
+      "make all but one private: ");
+  llvm::interleaveComma(candidates, error, [&](func::FuncOp function) {
+    error << function.getSymName();
+  });
+  return nullptr;
+}
+
+/// Only what the graph stage knows; all complaints at once.
+LogicalResult checkOperations(func::FuncOp function) {
+  bool isGood = true;
+  for (auto [kind, types] : {std::pair<StringRef, TypeRange>{
+                                 "argument", function.getArgumentTypes()},
+                             {"result", function.getResultTypes()}})
+    for (auto [number, type] : llvm::enumerate(types))
+      if (!isa<RankedTensorType>(type)) {
+        function.emitError() << kind << " " << number << " has type " << type
+                             << ", but only ranked tensors are supported";
+        isGood = false;
+      }
+  function->walk([&](Operation *op) {
+    if (op == function || isa<mv::MvDialect>(op->getDialect()) ||
+        isa<arith::ArithDialect, linalg::LinalgDialect, math::MathDialect,
+            scf::SCFDialect, tensor::TensorDialect>(op->getDialect()) ||
+        isa<func::ReturnOp>(op))
+      return;
+    op->emitError() << "operation " << op->getName()
+                    << " is not supported in a model";
+    isGood = false;
+  });
+  return success(isGood);
+}
+
+/// Applies --shape to an argument: the body sees a cast of it.
+LogicalResult overrideShapes(func::FuncOp function,
+                             ArrayRef<ShapeOverride> overrides) {
+  for (const ShapeOverride &shape : overrides) {
+    unsigned number;
+    if (shape.isDim || StringRef(shape.name).getAsInteger(10, number) ||
+        number >= function.getNumArguments())
+      continue; // the driver reports what nobody used
+    BlockArgument argument = function.getArgument(number);
+    auto type = cast<RankedTensorType>(argument.getType());
+    auto given = RankedTensorType::get(shape.dims, type.getElementType());
+    if (failed(verifyCompatibleShape(type, given)))
+      return function.emitError()
+             << "--shape gives argument " << number << " the type " << given
+             << ", but the model says " << type;
+    OpBuilder b = OpBuilder::atBlockBegin(&function.getBody().front());
+    argument.setType(given);
+    if (given != type) {
+      auto cast = tensor::CastOp::create(b, function.getLoc(), type, argument);
+      argument.replaceAllUsesExcept(cast, cast);
+    }
+    shape.used = true;
+  }
+  function.setFunctionType(FunctionType::get(
+      function.getContext(), function.getBody().front().getArgumentTypes(),
+      function.getResultTypes()));
+  return success();
+}
+
+/// A fill of zeros, whatever way it is written.
+bool isZero(Value value) {
+  auto fill = value.getDefiningOp<linalg::FillOp>();
+  if (fill)
+    value = fill.getInputs()[0];
+  return matchPattern(value, m_AnyZeroFloat()) || matchPattern(value, m_Zero());
+}
+
+/// init + product, or product alone if `init` is zero.
+Value accumulate(PatternRewriter &rewriter, Location loc, Value init,
+                 Value product) {
+  if (isZero(init))
+    return product;
+  auto type = cast<RankedTensorType>(product.getType());
+  bool isFloat = isa<FloatType>(type.getElementType());
+  AffineMap map = rewriter.getMultiDimIdentityMap(type.getRank());
+  SmallVector<utils::IteratorType> loops(type.getRank(),
+                                         utils::IteratorType::parallel);
+  auto add = linalg::GenericOp::create(
+      rewriter, loc, type, ValueRange{product}, ValueRange{init},
+      ArrayRef<AffineMap>{map, map}, loops,
+      [&](OpBuilder &b, Location loc, ValueRange values) {
+        Value sum = isFloat
+                        ? arith::AddFOp::create(b, loc, values[0], values[1])
+                              .getResult()
+                        : arith::AddIOp::create(b, loc, values[0], values[1])
+                              .getResult();
+        linalg::YieldOp::create(b, loc, sum);
+      });
+  return add.getResult(0);
+}
+
+/// linalg.matmul and linalg.batch_matmul -> mv.matmul. Only where the operands
+/// have the result's element type: mv.matmul says itself how it accumulates.
+template <typename Op> struct MatmulToMv : OpRewritePattern<Op> {
+  using OpRewritePattern<Op>::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(Op op,
+                                PatternRewriter &rewriter) const override {
+    Value lhs = op.getInputs()[0], rhs = op.getInputs()[1];
+    Value init = op.getOutputs()[0];
+    auto type = dyn_cast<RankedTensorType>(init.getType());
+    if (!type || op.hasUserDefinedMaps() ||
+        !isa<FloatType>(type.getElementType()) ||
+        getElementTypeOrSelf(lhs) != type.getElementType() ||
+        getElementTypeOrSelf(rhs) != type.getElementType())
+      return rewriter.notifyMatchFailure(op, "needs linalg's own accumulation");
+    Value product = mv::MatmulOp::create(rewriter, op.getLoc(), type, lhs, rhs,
+                                         /*transpose_rhs=*/false);
+    rewriter.replaceOp(op, accumulate(rewriter, op.getLoc(), init, product));
+    return success();
+  }
+};
+
+/// linalg.conv_2d_nchw_fchw and linalg.conv_1d_ncw_fcw -> mv.conv.
+template <typename Op> struct ConvToMv : OpRewritePattern<Op> {
+  using OpRewritePattern<Op>::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(Op op,
+                                PatternRewriter &rewriter) const override {
+    Value init = op.getOutputs()[0];
+    auto type = dyn_cast<RankedTensorType>(init.getType());
+    if (!type || !isa<FloatType>(type.getElementType()) ||
+        getElementTypeOrSelf(op.getInputs()[0]) != type.getElementType())
+      return rewriter.notifyMatchFailure(op, "needs linalg's own accumulation");
+    auto toArray = [](DenseIntElementsAttr values) {
+      return llvm::map_to_vector(
+          values, [](const APInt &value) { return value.getSExtValue(); });
+    };
+    SmallVector<int64_t> pads(2 * (type.getRank() - 2), 0);
+    Value product = mv::ConvOp::create(
+        rewriter, op.getLoc(), type, op.getInputs()[0], op.getInputs()[1],
+        /*bias=*/Value(), toArray(op.getStrides()), toArray(op.getDilations()),
+        pads, /*groups=*/1);
+    rewriter.replaceOp(op, accumulate(rewriter, op.getLoc(), init, product));
+    return success();
+  }
+};
+
+} // namespace
+
+OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
+                                 const ImportRequest &request) {
+  llvm::SourceMgr sources;
+  sources.AddNewSourceBuffer(
+      llvm::MemoryBuffer::getMemBuffer(request.data->getBuffer(), request.path,
+                                       /*RequiresNullTerminator=*/false),
+      llvm::SMLoc());
+  OwningOpRef<ModuleOp> module =
+      parseSourceFile<ModuleOp>(sources, ParserConfig(context));
+  if (!module)
+    return nullptr;
+  func::FuncOp model = findModel(*module);
+  if (!model)
+    return nullptr;
+  for (auto function : module->getOps<func::FuncOp>())
+    if (function != model)
+      function.setPrivate();
+  if (model.getSymName() != request.entry) {
+    if (module->lookupSymbol(request.entry)) {
+      model.emitError() << "another function is called " << request.entry
+                        << ", the name of the entry point";
+      return nullptr;
+    }
+    model.setSymName(request.entry);
+  }
+
+  PassManager inliner(context);
+  inliner.addPass(createInlinerPass());
+  inliner.addPass(createSymbolDCEPass());
+  if (failed(inliner.run(*module)))
+    return nullptr;
+  if (!request.signatureOnly && failed(checkOperations(model)))
+    return nullptr;
+  if (failed(overrideShapes(model, request.shapes)))
+    return nullptr;
+
+  RewritePatternSet patterns(context);
+  patterns.add<MatmulToMv<linalg::MatmulOp>, MatmulToMv<linalg::BatchMatmulOp>,
+               ConvToMv<linalg::Conv2DNchwFchwOp>,
+               ConvToMv<linalg::Conv1DNcwFcwOp>>(context, /*benefit=*/2);
+  linalg::populateLinalgNamedOpsGeneralizationPatterns(patterns);
+  tensor::CastOp::getCanonicalizationPatterns(patterns, context);
+  if (failed(applyPatternsGreedily(*module, std::move(patterns)))) {
+    model.emitError("the rewriting of linalg operations does not end");
+    return nullptr;
+  }
+  return module;
+}
+
+} // namespace marver
