@@ -27,6 +27,7 @@
 #include "compiler/ir/Constants.h"
 #include "compiler/kernels/emit/SlotLayout.h"
 #include "compiler/native/Codegen.h"
+#include "compiler/native/Native.h"
 #include "marver/abi.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
@@ -383,7 +384,7 @@ private:
     declare(op.getKernel(), kernelType);
     Value code = LLVM::AddressOfOp::create(b, b.pointerType, op.getKernel());
     Value extent = op.getExtent() ? b.toI64(op.getExtent()) : b.constant(1);
-    Value number = b.constant(numberOf(op, kernel));
+    Value number = b.constant(numberOf(op));
     LLVM::CallOp::create(
         b, serviceType,
         ValueRange{parallelFor, call, code, slots, extent, number});
@@ -397,12 +398,10 @@ private:
     return success();
   }
 
-  /// For profiles: a launch has its own number where its kernel is shared.
-  static int64_t numberOf(mv::LaunchOp launch, mv::KernelOp kernel) {
-    for (Operation *op : {launch.getOperation(), kernel.getOperation()})
-      if (auto number = op->getAttrOfType<IntegerAttr>("number"))
-        return number.getInt();
-    return 0;
+  /// For profiles: of the launch, as kernels may be shared.
+  static int64_t numberOf(mv::LaunchOp launch) {
+    auto number = launch->getAttrOfType<IntegerAttr>("number");
+    return number ? number.getInt() : 0;
   }
 
   /// The function's slots, one array for all launches; grows as needed.
@@ -507,6 +506,7 @@ std::unique_ptr<Pass> createLowerHostPass() {
 
 void registerNativePasses() {
   PassRegistration<LowerHostPass>();
+  registerPass(createNumberPlacesPass);
   PassPipelineRegistration<>("mv-lower-to-llvm",
                              "Lower kernels and native functions to LLVM",
                              buildLowerToLLVMPipeline);

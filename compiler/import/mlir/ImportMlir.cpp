@@ -204,10 +204,9 @@ template <typename Op> struct ConvToMv : OpRewritePattern<Op> {
 OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
                                  const ImportRequest &request) {
   llvm::SourceMgr sources;
-  sources.AddNewSourceBuffer(
-      llvm::MemoryBuffer::getMemBuffer(request.data->getBuffer(), request.path,
-                                       /*RequiresNullTerminator=*/false),
-      llvm::SMLoc());
+  sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(
+                                 request.data->getBuffer(), request.path),
+                             llvm::SMLoc());
   OwningOpRef<ModuleOp> module =
       parseSourceFile<ModuleOp>(sources, ParserConfig(context));
   if (!module)

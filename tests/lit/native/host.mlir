@@ -5,7 +5,7 @@
 // where the kernel's own types leave them open.
 
 module attributes {mv.constants = [dense<1.0> : tensor<5xf32>, dense<2.0> : tensor<64xf32>]} {
-  mv.kernel @k0 "elementwise" {} buffers [memref<?x64xf32, strided<[?, 1], offset: ?>>, memref<64xf32>, memref<?x64xf32>] attributes {number = 3 : i64} {
+  mv.kernel @k0 "elementwise" {} buffers [memref<?x64xf32, strided<[?, 1], offset: ?>>, memref<64xf32>, memref<?x64xf32>] {
   ^bb0(%a: tensor<?x64xf32>, %w: tensor<64xf32>, %n: index):
     mv.yield %a : tensor<?x64xf32>
   }
@@ -20,7 +20,7 @@ module attributes {mv.constants = [dense<1.0> : tensor<5xf32>, dense<2.0> : tens
     %c3 = arith.constant 3 : index
     %ok = arith.cmpi sle, %d, %c3 : index
     mv.check %ok, 4, "too many rows" {mv.place = 2 : i64}
-    mv.launch @k0(%half, %w, %d : memref<?x64xf32, strided<[128, 1], offset: 64>>, memref<64xf32>, index) outs(%out : memref<?x64xf32>) extent %d
+    mv.launch @k0(%half, %w, %d : memref<?x64xf32, strided<[128, 1], offset: 64>>, memref<64xf32>, index) outs(%out : memref<?x64xf32>) extent %d {number = 3 : i64}
     return
   }
   func.func private @main__shape(%d0: index, %d1: index, %d2: index) -> (index, index, index) {

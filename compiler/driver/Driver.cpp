@@ -1,0 +1,590 @@
+//===- Driver.cpp - A whole compilation -----------------------------------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/driver/Driver.h"
+
+#include "compiler/driver/Locations.h"
+#include "compiler/driver/OutputFile.h"
+#include "compiler/driver/PackageModule.h"
+#include "compiler/driver/PassWatch.h"
+#include "compiler/driver/Pipeline.h"
+#include "compiler/import/Import.h"
+#include "compiler/native/Native.h"
+#include "compiler/native/Target.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Verifier.h"
+#include "llvm/Support/CrashRecoveryContext.h"
+#include "llvm/Support/ErrorHandling.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/ThreadPool.h"
+#include <csignal>
+#include <cstring>
+#include <mutex>
+#include <unistd.h>
+
+using namespace mlir;
+
+namespace marver {
+namespace {
+
+llvm::raw_ostream &complain() { return llvm::errs() << "marver-compile: "; }
+
+/// For crashes that no CrashRecoveryContext catches (worker threads).
+void onCrash(int) {
+  auto say = [](const char *text) {
+    [[maybe_unused]] ssize_t written =
+        write(STDERR_FILENO, text, std::strlen(text));
+  };
+  say("marver-compile: internal failure: crash in ");
+  say(PassWatch::current());
+  say("\n");
+  _exit(kInternalFailure);
+}
+
+void onFatalError(void *, const char *reason, bool) {
+  complain() << "internal failure in " << PassWatch::current() << ": " << reason
+             << "\n";
+  std::abort();
+}
+
+void installCrashHandlers() {
+  struct sigaction action = {};
+  action.sa_handler = onCrash;
+  action.sa_flags = SA_NODEFER | SA_ONSTACK;
+  for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT})
+    sigaction(signal, &action, nullptr);
+  llvm::CrashRecoveryContext::Enable();
+  llvm::install_fatal_error_handler(onFatalError);
+}
+
+/// Prints errors as `file:line:column: error: operator: text`, one line each.
+class ErrorPrinter {
+public:
+  explicit ErrorPrinter(MLIRContext &context)
+      : engine(context.getDiagEngine()) {
+    handler = engine.registerHandler([this](Diagnostic &diagnostic) {
+      if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+        print(diagnostic);
+      return success();
+    });
+  }
+  ~ErrorPrinter() { engine.eraseHandler(handler); }
+
+  unsigned count() const { return errors; }
+
+private:
+  void print(Diagnostic &diagnostic) {
+    std::lock_guard<std::mutex> guard(mutex);
+    SourcePlace place = describeLocation(diagnostic.getLocation());
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    stream << (place.file.empty() ? "marver-compile" : place.file)
+           << ": error: ";
+    if (!place.name.empty())
+      stream << place.name << ": ";
+    diagnostic.print(stream);
+    // One line, whatever is quoted in it.
+    for (char &c : text)
+      if (c == '\n')
+        c = ' ';
+    ++errors;
+    if (!printed.insert(text).second)
+      return;
+    llvm::errs() << text << "\n";
+  }
+
+  DiagnosticEngine &engine;
+  DiagnosticEngine::HandlerID handler;
+  std::mutex mutex;
+  llvm::StringSet<> printed;
+  unsigned errors = 0;
+};
+
+class Compilation {
+public:
+  explicit Compilation(const CompileOptions &options)
+      : options(options),
+        context(makeRegistry(), MLIRContext::Threading::DISABLED),
+        printer(context) {
+    llvm::ThreadPoolStrategy strategy =
+        options.threads ? llvm::hardware_concurrency(options.threads)
+                        : llvm::hardware_concurrency();
+    if (strategy.compute_thread_count() > 1) {
+      pool = std::make_unique<llvm::DefaultThreadPool>(strategy);
+      context.setThreadPool(*pool);
+    }
+    context.loadAllAvailableDialects();
+  }
+
+  int run() {
+    std::optional<Stage> last = parseStage(options.compileTo);
+    if (!last)
+      return usage("there is no stage called '" + options.compileTo + "'");
+    lastStage = *last;
+    std::string error;
+    std::optional<TargetInfo> target = selectTarget(options.targetCpu, error);
+    if (!target)
+      return usage("--target-cpu: " + error);
+    pipeline.target = *target;
+    pipeline.optimization = options.optimization;
+    for (const std::string &folder :
+         {options.dumpStagesFolder, options.dumpKernelsFolder})
+      if (!folder.empty())
+        if (std::error_code code = llvm::sys::fs::create_directories(folder))
+          return badInput(folder + ": " + code.message());
+    int code = runStages();
+    clearProgress();
+    if (options.time && code == kSuccess)
+      printTimes();
+    return code;
+  }
+
+private:
+  static DialectRegistry makeRegistry() {
+    DialectRegistry registry;
+    registerDialects(registry);
+    return registry;
+  }
+
+  int usage(const llvm::Twine &message) {
+    clearProgress();
+    complain() << message << "\n";
+    return kBadUsage;
+  }
+  int badInput(const llvm::Twine &message) {
+    clearProgress();
+    complain() << message << "\n";
+    return kBadInput;
+  }
+
+  int runStages() {
+    begin(Stage::Import);
+    int code = kSuccess;
+    if (!guarded([&] { code = import(); }))
+      return internalFailure(Stage::Import);
+    end();
+    if (code != kSuccess || options.listInputs)
+      return code;
+    if (!dumpModule(Stage::Import))
+      return kBadInput;
+    if (lastStage == Stage::Import)
+      return writeModuleText();
+
+    for (Stage stage : {Stage::Graph, Stage::Kernels, Stage::Buffers}) {
+      begin(stage);
+      if (!runPasses(stage))
+        return internalFailure(stage);
+      end();
+      if (!dumpModule(stage))
+        return kBadInput;
+      if (lastStage == stage)
+        return writeModuleText();
+    }
+
+    begin(Stage::Native);
+    CodegenOptions codegen;
+    codegen.target = pipeline.target;
+    codegen.optimization = options.optimization;
+    codegen.dumpFolder = options.dumpKernelsFolder;
+    FailureOr<NativeModule> native = failure();
+    keepForReproducer();
+    if (!guarded([&] { native = compileNative(*module, codegen); }) ||
+        failed(native))
+      return internalFailure(Stage::Native);
+    end();
+    StringRef image(reinterpret_cast<const char *>(native->image.bytes.data()),
+                    native->image.bytes.size());
+    if (!dump(Stage::Native, ".bin",
+              [&](llvm::raw_ostream &out) { out << image; }))
+      return kBadInput;
+    if (lastStage == Stage::Native)
+      return writeFile([&](llvm::raw_ostream &out) { out << image; });
+
+    begin(Stage::Package);
+    code = package(std::move(*native));
+    end();
+    return code;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Stages
+  //===--------------------------------------------------------------------===//
+
+  int import() {
+    SmallVector<ShapeOverride> shapes;
+    for (const CompileOptions::Shape &shape : options.shapes)
+      shapes.push_back(
+          {shape.name, shape.isDim,
+           SmallVector<int64_t>(shape.dims.begin(), shape.dims.end())});
+    bool isGood = true;
+    for (const CompileOptions::Graph &graph : options.graphs) {
+      auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(
+          graph.path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+      if (!buffer)
+        return badInput(graph.path + ": " + buffer.getError().message());
+      ImportRequest request;
+      request.path = graph.path == "-" ? "<stdin>" : graph.path;
+      request.data = std::move(*buffer);
+      request.entry = graph.entry;
+      request.shapes = shapes;
+      request.signatureOnly = options.listInputs;
+      unsigned errorsBefore = printer.count();
+      OwningOpRef<ModuleOp> imported = importModel(&context, request);
+      for (auto [mine, theirs] : llvm::zip_equal(shapes, request.shapes))
+        mine.used |= theirs.used;
+      if (!imported) {
+        if (printer.count() == errorsBefore)
+          complain() << graph.path << ": cannot be imported\n";
+        isGood = false;
+        continue;
+      }
+      if (options.listInputs) {
+        listInputs(*imported, graph);
+        continue;
+      }
+      if (failed(verify(*imported))) {
+        complain() << "internal failure: the importer made wrong IR of "
+                   << graph.path << "\n";
+        return kInternalFailure;
+      }
+      merge(std::move(imported));
+    }
+    for (const ShapeOverride &shape : shapes)
+      if (isGood && !shape.used)
+        return usage("--shape: no input or dim is called '" + shape.name + "'");
+    return isGood ? kSuccess : kBadInput;
+  }
+
+  void merge(OwningOpRef<ModuleOp> imported) {
+    if (!module) {
+      module = std::move(imported);
+      return;
+    }
+    Block *to = module->getBody(), *from = imported->getBody();
+    to->getOperations().splice(to->end(), from->getOperations());
+  }
+
+  void listInputs(ModuleOp imported, const CompileOptions::Graph &graph) {
+    llvm::raw_ostream &out = llvm::outs();
+    for (auto function : imported.getOps<func::FuncOp>()) {
+      if (function.isPrivate() && !function.isExternal())
+        continue;
+      if (options.graphs.size() > 1)
+        out << graph.entry << ":\n";
+      auto symbols = function->getAttrOfType<ArrayAttr>("mv.symbols");
+      SmallVector<std::string> symbolNames;
+      if (symbols)
+        for (auto symbol : symbols.getAsRange<DictionaryAttr>()) {
+          auto name = symbol.getAs<StringAttr>("name");
+          symbolNames.push_back(name ? name.str() : "?");
+        }
+      for (auto [number, type] : llvm::enumerate(function.getArgumentTypes())) {
+        out << "input[" << number << "]: ";
+        if (auto name =
+                function.getArgAttrOfType<StringAttr>(number, "mv.name"))
+          out << name.getValue() << ": ";
+        printType(out, cast<RankedTensorType>(type),
+                  function.getArgAttrOfType<ArrayAttr>(number, "mv.dims"),
+                  symbolNames,
+                  function.getArgAttr(number, "mv.unsigned") != nullptr);
+        out << "\n";
+      }
+      if (symbols)
+        for (auto symbol : symbols.getAsRange<DictionaryAttr>()) {
+          auto bound = [&](StringRef name) {
+            auto value = symbol.getAs<IntegerAttr>(name);
+            return value && value.getInt() != INT64_MAX
+                       ? std::to_string(value.getInt())
+                       : std::string();
+          };
+          auto name = symbol.getAs<StringAttr>("name");
+          out << "dim " << (name ? name.getValue() : "?") << ": "
+              << bound("min") << ".." << bound("max") << "\n";
+        }
+    }
+    out.flush();
+  }
+
+  /// `1x3xT*2xf32`
+  static void printType(llvm::raw_ostream &out, RankedTensorType type,
+                        ArrayAttr dims, ArrayRef<std::string> symbolNames,
+                        bool isUnsigned) {
+    for (auto [position, size] : llvm::enumerate(type.getShape())) {
+      AffineMapAttr map;
+      if (dims && position < dims.size())
+        map = dyn_cast<AffineMapAttr>(dims[position]);
+      if (!ShapedType::isDynamic(size))
+        out << size;
+      else if (map && map.getValue().getNumResults() == 1)
+        printExpression(out, map.getValue().getResult(0), symbolNames);
+      else
+        out << "?";
+      out << "x";
+    }
+    std::string element;
+    llvm::raw_string_ostream(element) << type.getElementType();
+    if (isUnsigned && element[0] == 'i')
+      element[0] = 'u';
+    out << element;
+  }
+
+  static void printExpression(llvm::raw_ostream &out, AffineExpr expression,
+                              ArrayRef<std::string> names) {
+    if (auto symbol = dyn_cast<AffineSymbolExpr>(expression)) {
+      out << (symbol.getPosition() < names.size() ? names[symbol.getPosition()]
+                                                  : "?");
+      return;
+    }
+    auto binary = dyn_cast<AffineBinaryOpExpr>(expression);
+    if (!binary) {
+      out << expression;
+      return;
+    }
+    const char *symbol = "+";
+    switch (expression.getKind()) {
+    case AffineExprKind::Mul:
+      symbol = "*";
+      break;
+    case AffineExprKind::Mod:
+      symbol = "%";
+      break;
+    case AffineExprKind::FloorDiv:
+    case AffineExprKind::CeilDiv:
+      symbol = "/";
+      break;
+    default:
+      break;
+    }
+    out << "(";
+    printExpression(out, binary.getLHS(), names);
+    out << symbol;
+    printExpression(out, binary.getRHS(), names);
+    out << ")";
+  }
+
+  bool runPasses(Stage stage) {
+    keepForReproducer();
+    PassManager manager(&context);
+    manager.enableVerifier(false);
+    manager.addInstrumentation(
+        std::make_unique<PassWatch>(times.back().passes));
+    buildStagePipeline(manager, stage, pipeline);
+    bool isGood = false;
+    return guarded([&] {
+             isGood = succeeded(manager.run(*module));
+             if (isGood && failed(verify(*module))) {
+               times.back().passes.failed = "the verifier";
+               isGood = false;
+             }
+           }) &&
+           isGood;
+  }
+
+  int package(NativeModule native) {
+    FailureOr<PackagedModule> packaged =
+        packageModule(*module, std::move(native), pipeline.target);
+    if (failed(packaged))
+      return internalFailure(Stage::Package);
+    auto file = OutputFile::create(options.output);
+    if (!file)
+      return badInput(toString(file.takeError()));
+    BuildId buildId;
+    std::string error;
+    ModuleSink sink = [&](const uint8_t *data, uint64_t size) {
+      (*file)->stream().write(reinterpret_cast<const char *>(data), size);
+      return (*file)->isGood();
+    };
+    if (!writeModule(packaged->contents, sink, buildId, error) &&
+        (*file)->isGood()) {
+      complain() << error << "\n";
+      return internalFailure(Stage::Package);
+    }
+    std::unique_ptr<OutputFile> sidecar;
+    if (!options.sidecar.empty()) {
+      auto created = OutputFile::create(options.sidecar);
+      if (!created)
+        return badInput(toString(created.takeError()));
+      sidecar = std::move(*created);
+      std::vector<uint8_t> bytes = writeSidecar(packaged->sidecar, buildId);
+      sidecar->stream().write(reinterpret_cast<const char *>(bytes.data()),
+                              bytes.size());
+      if (llvm::Error failure = sidecar->commit())
+        return badInput(toString(std::move(failure)));
+    }
+    if (llvm::Error failure = (*file)->commit())
+      return badInput(toString(std::move(failure)));
+    return kSuccess;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Output
+  //===--------------------------------------------------------------------===//
+
+  int writeFile(llvm::function_ref<void(llvm::raw_ostream &)> print) {
+    auto file = OutputFile::create(options.output);
+    if (!file)
+      return badInput(toString(file.takeError()));
+    print((*file)->stream());
+    if (llvm::Error error = (*file)->commit())
+      return badInput(toString(std::move(error)));
+    return kSuccess;
+  }
+
+  int writeModuleText() {
+    return writeFile([&](llvm::raw_ostream &out) {
+      module->print(out);
+      out << "\n";
+    });
+  }
+
+  /// `DIR/2-graph.mlir`
+  bool dump(Stage stage, StringRef extension,
+            llvm::function_ref<void(llvm::raw_ostream &)> print) {
+    if (options.dumpStagesFolder.empty())
+      return true;
+    SmallString<128> path(options.dumpStagesFolder);
+    llvm::sys::path::append(path, std::to_string(int(stage) + 1) + "-" +
+                                      stageName(stage) + extension);
+    auto file = OutputFile::create(path);
+    if (!file) {
+      badInput(toString(file.takeError()));
+      return false;
+    }
+    print((*file)->stream());
+    if (llvm::Error error = (*file)->commit()) {
+      badInput(toString(std::move(error)));
+      return false;
+    }
+    return true;
+  }
+
+  /// For reading: large constants are left out.
+  bool dumpModule(Stage stage) {
+    return dump(stage, ".mlir", [&](llvm::raw_ostream &out) {
+      OpPrintingFlags flags;
+      flags.elideLargeElementsAttrs(16);
+      flags.elideLargeResourceString(64);
+      module->print(out, flags);
+      out << "\n";
+    });
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Failures
+  //===--------------------------------------------------------------------===//
+
+  /// Runs `work`; false if it crashed.
+  static bool guarded(llvm::function_ref<void()> work) {
+    llvm::CrashRecoveryContext recovery;
+    return recovery.RunSafely(work);
+  }
+
+  void keepForReproducer() { beforeStage = module->clone(); }
+
+  /// Says what failed, and keeps what went into the stage for those who will
+  /// look into it.
+  int internalFailure(Stage stage) {
+    clearProgress();
+    StringRef failed = times.back().passes.failed;
+    complain() << "internal failure in the stage " << stageName(stage);
+    llvm::errs() << ", pass "
+                 << (failed.empty() ? StringRef(PassWatch::current()) : failed);
+    if (!beforeStage) {
+      llvm::errs() << "; the model itself reproduces it\n";
+      return kInternalFailure;
+    }
+    SmallString<128> path;
+    int descriptor;
+    if (llvm::sys::fs::createTemporaryFile("marver-reproducer", "mlir",
+                                           descriptor, path)) {
+      llvm::errs() << "\n";
+      return kInternalFailure;
+    }
+    llvm::raw_fd_ostream out(descriptor, /*shouldClose=*/true);
+    out << "// What went into the stage " << stageName(stage) << ".\n"
+        << "// marver-opt --mv-stage-" << stageName(stage)
+        << "='target-cpu=" << options.targetCpu
+        << " optimization=" << options.optimization << "' FILE\n";
+    (*beforeStage)->print(out);
+    out << "\n";
+    llvm::errs() << "; reproducer: " << path << "\n";
+    return kInternalFailure;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Progress and times
+  //===--------------------------------------------------------------------===//
+
+  using Clock = std::chrono::steady_clock;
+
+  struct StageTime {
+    Stage stage;
+    Clock::time_point begin;
+    double seconds = 0;
+    PassWatch::Record passes;
+  };
+
+  void begin(Stage stage) {
+    PassWatch::setCurrent(stageName(stage).data());
+    times.push_back({stage, Clock::now(), 0, {}});
+    if (!showsProgress)
+      return;
+    llvm::errs() << "\r\033[K[" << int(stage) + 1 << "/" << std::size(kStages)
+                 << "] " << stageName(stage);
+    llvm::errs().flush();
+  }
+
+  void end() {
+    times.back().seconds =
+        std::chrono::duration<double>(Clock::now() - times.back().begin)
+            .count();
+  }
+
+  void clearProgress() {
+    if (showsProgress)
+      llvm::errs() << "\r\033[K";
+  }
+
+  void printTimes() {
+    llvm::raw_ostream &out = llvm::errs();
+    double total = 0;
+    for (const StageTime &time : times) {
+      total += time.seconds;
+      out << llvm::format("%8.1f ms  ", time.seconds * 1e3)
+          << stageName(time.stage) << "\n";
+      for (auto [name, seconds] : time.passes.seconds)
+        if (seconds >= 1e-3)
+          out << llvm::format("%14.1f ms  ", seconds * 1e3) << name << "\n";
+    }
+    out << llvm::format("%8.1f ms  all stages\n", total * 1e3);
+  }
+
+  const CompileOptions &options;
+  std::unique_ptr<llvm::DefaultThreadPool> pool;
+  MLIRContext context;
+  ErrorPrinter printer;
+  OwningOpRef<ModuleOp> module;
+  OwningOpRef<ModuleOp> beforeStage;
+  PipelineOptions pipeline;
+  Stage lastStage = Stage::Package;
+  std::vector<StageTime> times;
+  bool showsProgress = isatty(STDERR_FILENO);
+};
+
+} // namespace
+
+int compile(const CompileOptions &options) {
+  installCrashHandlers();
+  // Not destroyed: the process ends, and taking a module of many constants and
+  // operations apart piece by piece takes longer than the system does.
+  static auto *compilation = new Compilation(options);
+  return compilation->run();
+}
+
+} // namespace marver

@@ -1,0 +1,60 @@
+//===- Driver.h - A whole compilation ---------------------------*- C++ -*-===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// What marver-compile does once its options are read. Plain C++, so that the
+// tool itself needs no MLIR headers.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MARVER_COMPILER_DRIVER_DRIVER_H
+#define MARVER_COMPILER_DRIVER_DRIVER_H
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace marver {
+
+/// Exit codes of the compiler.
+enum ExitCode {
+  kSuccess = 0,
+  kBadInput = 1,
+  kBadUsage = 2,
+  kInternalFailure = 70
+};
+
+struct CompileOptions {
+  struct Graph {
+    std::string entry; ///< name of the entry point
+    std::string path;  ///< `-`: standard input
+  };
+  struct Shape {
+    std::string name; ///< input (name or number), or dim
+    bool isDim = false;
+    std::vector<int64_t> dims;
+  };
+
+  std::vector<Graph> graphs;
+  std::string output; ///< `-`: standard output
+  std::string targetCpu = "host";
+  int optimization = 2;
+  std::string compileTo = "package"; ///< name of the last stage
+  std::string dumpStagesFolder;      ///< empty: no dumps
+  std::string dumpKernelsFolder;
+  std::string sidecar; ///< path, or empty
+  std::vector<Shape> shapes;
+  bool listInputs = false;
+  bool time = false;
+  unsigned threads = 0; ///< 0: as many as the machine has
+};
+
+/// Compiles; messages go to standard error. Returns an ExitCode.
+int compile(const CompileOptions &options);
+
+} // namespace marver
+
+#endif // MARVER_COMPILER_DRIVER_DRIVER_H

@@ -1,0 +1,168 @@
+//===- marver-compile.cpp - Compiles models to modules --------------------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/driver/Driver.h"
+#include "marver/abi.h"
+#include "marver/format.h"
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <iostream>
+#include <regex>
+#include <set>
+
+using namespace marver;
+
+/// `name=file`, or a file alone; a file with `=` in its name and no entry name
+/// before it is written as `main=a=b.onnx` or `./a=b.onnx`.
+static CompileOptions::Graph parseGraph(const std::string &text) {
+  static const std::regex named("([A-Za-z_][A-Za-z0-9_.-]*)=(.+)");
+  std::smatch match;
+  if (std::regex_match(text, match, named))
+    return {match[1], match[2]};
+  return {"main", text};
+}
+
+/// `INPUT:1x3x224x224` or `DIM=300`. Names may hold both characters themselves,
+/// so the last one that a shape follows counts.
+static CompileOptions::Shape parseShape(const std::string &text) {
+  static const std::regex dims("(.+):([0-9]*(x[0-9]+)*)"), dim("(.+)=([0-9]+)");
+  std::smatch match;
+  CompileOptions::Shape shape;
+  auto number = [&](const std::string &digits) {
+    try {
+      shape.dims.push_back(std::stoll(digits));
+    } catch (const std::out_of_range &) {
+      throw CLI::ValidationError("--shape", digits + " is too large for a dim");
+    }
+  };
+  if (std::regex_match(text, match, dim)) {
+    shape.isDim = true;
+    number(match[2]);
+  } else if (std::regex_match(text, match, dims)) {
+    std::stringstream list(match[2]);
+    for (std::string digits; std::getline(list, digits, 'x');)
+      number(digits);
+  } else {
+    throw CLI::ValidationError(
+        "--shape", "'" + text + "' is neither INPUT:1x3x224x224 nor DIM=300");
+  }
+  shape.name = match[1];
+  return shape;
+}
+
+/// Options that only exist once their spelling is settled: `-` and `_` are
+/// equal in flags, as in IREE's tools.
+static std::vector<std::string> normalizeFlags(int argc, char **argv) {
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  for (std::string &argument : arguments) {
+    if (argument == "--")
+      break;
+    if (argument.rfind("--", 0) != 0)
+      continue;
+    for (char &c : argument) {
+      if (c == '=')
+        break;
+      if (c == '_')
+        c = '-';
+    }
+  }
+  return arguments;
+}
+
+int main(int argc, char **argv) {
+  CLI::App app{"Compiles a model to a native module.\n"
+               "  marver-compile model.onnx -o model.mv\n"
+               "  marver-compile enc=encoder.pt2 step=step.pt2 -o both.mv"};
+  CompileOptions options;
+  std::vector<std::string> graphs, shapes;
+  std::string level = "2", sidecar;
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  app.add_option(
+         "model", graphs,
+         "a .pt2, .onnx or .mlir file, or - for standard input; several "
+         "as NAME=FILE, each an entry point")
+      ->required()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("-o,--output", options.output,
+                 "the file to write (- for standard output); by default the "
+                 "model's name with .mv, in the current folder");
+  app.add_option("--target-cpu", options.targetCpu,
+                 "CPU to compile for: host (default), x86-64-v3, x86-64-v4, "
+                 "znver5, ...");
+  app.add_option("-O", level, "0: quick to compile, 2: fast (default)")
+      ->check(CLI::IsMember({"0", "2"}));
+  app.add_option("--compile-to", options.compileTo,
+                 "stop after this stage and write its result")
+      ->check(CLI::IsMember(
+          {"import", "graph", "kernels", "buffers", "native", "package"}));
+  app.add_option("--dump-stages-to", options.dumpStagesFolder,
+                 "folder for the result of each stage");
+  app.add_option("--dump-kernels-to", options.dumpKernelsFolder,
+                 "folder for each kernel's MLIR, LLVM IR and assembly");
+  auto *sidecarOption =
+      app.add_option("--sidecar", sidecar,
+                     "write names, operators and source lines for profiles and "
+                     "errors to FILE (default: the output's name with .dbg)")
+          ->expected(0, 1);
+  app.add_option("--shape", shapes,
+                 "INPUT:1x3x224x224 or DIM=300; INPUT is a name or a number")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_flag("--list-inputs", options.listInputs,
+               "print the model's inputs and their shapes, then stop");
+  app.add_flag("--time", options.time, "print the time of each stage and pass");
+  app.add_option("--threads", options.threads,
+                 "threads to compile with (default: all)");
+  app.set_version_flag("--version",
+                       "marver-compile " MARVER_VERSION " (module format " +
+                           std::to_string(MV_FORMAT_VERSION) + ", ABI " +
+                           std::to_string(MV_ABI_VERSION) + ")");
+  try {
+    std::vector<std::string> arguments = normalizeFlags(argc, argv);
+    std::reverse(arguments.begin(), arguments.end());
+    app.parse(arguments);
+    for (const std::string &text : graphs)
+      options.graphs.push_back(parseGraph(text));
+    for (const std::string &text : shapes)
+      options.shapes.push_back(parseShape(text));
+    options.optimization = std::stoi(level);
+
+    std::set<std::string> entries;
+    int fromStandardInput = 0;
+    for (const CompileOptions::Graph &graph : options.graphs) {
+      if (!entries.insert(graph.entry).second)
+        throw CLI::ValidationError("model",
+                                   "two graphs are called '" + graph.entry +
+                                       "': write NAME=FILE for each of them");
+      fromStandardInput += graph.path == "-";
+    }
+    if (fromStandardInput > 1)
+      throw CLI::ValidationError("model", "only one graph can be read from -");
+    if (options.output.empty()) {
+      const CompileOptions::Graph &first = options.graphs.front();
+      if (!options.listInputs &&
+          (options.graphs.size() > 1 || first.path == "-"))
+        throw CLI::RequiredError("--output");
+      options.output = std::filesystem::path(first.path).stem().string() +
+                       (options.compileTo == "package"  ? ".mv"
+                        : options.compileTo == "native" ? ".bin"
+                                                        : ".out.mlir");
+    }
+    if (sidecarOption->count() > 0) {
+      if (sidecar.empty() && options.output == "-")
+        throw CLI::ValidationError("--sidecar",
+                                   "needs a file when the output is -");
+      options.sidecar = sidecar.empty() ? options.output + ".dbg" : sidecar;
+    }
+  } catch (const CLI::ParseError &error) {
+    if (error.get_exit_code() == 0)
+      return app.exit(error); // --help, --version
+    std::cerr << "marver-compile: " << error.what()
+              << " (--help lists the options)\n";
+    return kBadUsage;
+  }
+  return compile(options);
+}
