@@ -23,8 +23,13 @@
 
 #include "compiler/ir/MvDialect.h"
 #include "compiler/ir/Target.h"
+#include "compiler/kernels/emit/SlotLayout.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "llvm/ADT/DenseMap.h"
+#include <map>
+#include <optional>
+#include <tuple>
 
 namespace marver {
 
@@ -62,8 +67,11 @@ public:
   /// Buffer of result `number`.
   const Buffer &output(unsigned number) const;
 
-  // i64 arithmetic, folded when the operands are constants.
+  // i64 arithmetic, folded when the operands are constants; an equal operation
+  // that is visible from the insertion point is used again, so equal
+  // expressions are equal values.
   Value constant(int64_t value);
+  std::optional<int64_t> constantValue(Value value) const;
   Value materialize(mlir::OpFoldResult value);
   Value add(Value a, Value b);
   Value sub(Value a, Value b);
@@ -78,6 +86,9 @@ public:
   /// for (i = lower; i < upper; i += step) body(i)
   void loop(Value lower, Value upper, int64_t step,
             llvm::function_ref<void(Value)> body);
+  /// The same with a step known only at run time.
+  void loop(Value lower, Value upper, Value step,
+            llvm::function_ref<void(Value)> body);
   /// The same with loop-carried values; returns their last state.
   llvm::SmallVector<Value>
   loop(Value lower, Value upper, int64_t step, mlir::ValueRange inits,
@@ -86,6 +97,11 @@ public:
   /// if (condition) then()
   void ifThen(Value condition, llvm::function_ref<void()> then,
               llvm::function_ref<void()> otherwise = nullptr);
+
+  /// condition ? then() : otherwise(), only the taken side is executed.
+  Value ifThenElse(Value condition, mlir::Type type,
+                   llvm::function_ref<Value()> then,
+                   llvm::function_ref<Value()> otherwise);
 
   /// Splits a linear parallel index into coordinates of `sizes`, last fastest.
   llvm::SmallVector<Value>
@@ -107,6 +123,20 @@ public:
                     Value count);
   void storePartial(Value value, Value pointer, mlir::Type elementType,
                     Value count);
+  /// Lanes where `mask` (vector of i1) is set; the others load as zero.
+  Value loadMasked(Value pointer, mlir::Type elementType, Value mask);
+  void storeMasked(Value value, Value pointer, mlir::Type elementType,
+                   Value mask);
+  /// Lane i from pointer + offsets[i]; `mask` may be null. Lanes that are not
+  /// set load as zero.
+  Value gather(Value pointer, mlir::Type elementType, Value offsets,
+               Value mask);
+  void scatter(Value value, Value pointer, mlir::Type elementType,
+               Value offsets, Value mask);
+  /// vector<lanes x i1>: the first `count` lanes.
+  Value laneMask(Value count, int64_t lanes);
+  /// vector<lanes x i64>: 0, 1, 2, ...
+  Value laneNumbers(int64_t lanes);
   void prefetch(Value pointer, bool write = false, int locality = 3);
 
   Value splat(Value scalar, int64_t lanes);
@@ -116,11 +146,24 @@ public:
   /// Records a failure (MV_FAILURE_*) of `op` in the call's status word; the
   /// first one wins.
   void reportFailure(int code, mlir::Operation *op);
+  /// The same if `condition` (i1, or any lane of a vector of i1) holds.
+  void reportFailureIf(Value condition, int code, mlir::Operation *op);
+  /// Whether any lane of a vector of i1 is set.
+  Value anyLane(Value mask);
+
+  /// Whether `value` may be used at the insertion point.
+  bool isVisible(Value value);
 
   /// Ends the function (func.return).
   mlir::func::FuncOp finish();
 
 private:
+  Buffer unpackSlots(const SlotLayout::Operand &operand, Value slots);
+  Value loadSlot(Value slots, int64_t number, mlir::Type type);
+  /// The cached result of `opcode` on the operands, or what `make` makes.
+  Value cached(unsigned opcode, Value a, Value c,
+               llvm::function_ref<Value()> make);
+
   mlir::ImplicitLocOpBuilder b;
   const TargetInfo &targetInfo;
   mv::KernelOp kernelOp;
@@ -129,6 +172,8 @@ private:
   llvm::DenseMap<Value, Buffer> inputBuffers;
   llvm::DenseMap<Value, Value> scalars;
   llvm::SmallVector<Buffer> outputBuffers;
+  std::map<int64_t, Value> constants;
+  llvm::DenseMap<std::tuple<unsigned, Value, Value>, Value> arithmetic;
 };
 
 /// A kernel family: how its kernels split and how they are emitted. One file

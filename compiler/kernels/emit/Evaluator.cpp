@@ -1,0 +1,837 @@
+//===- Evaluator.cpp - The value of a tensor at an index ------------------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The walk over definitions: scalars and sizes, operands, placement outside of
+// loops. Structured ops are in EvaluateLinalg.cpp, the shape ops in
+// EvaluateTensor.cpp, ours in EvaluateMv.cpp.
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/kernels/emit/Evaluator.h"
+
+#include "compiler/ir/Constants.h"
+#include "compiler/kernels/emit/BodyEmitter.h"
+#include "marver/abi.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace marver;
+
+static Type withLanes(Type element, int64_t lanes) {
+  return lanes ? Type(VectorType::get(lanes, element)) : element;
+}
+
+static Type elementTypeOf(Value tensor) {
+  Type element = cast<RankedTensorType>(tensor.getType()).getElementType();
+  if (element.isIndex())
+    return IntegerType::get(element.getContext(), 64);
+  return element;
+}
+
+//===----------------------------------------------------------------------===//
+// Scalars and sizes
+//===----------------------------------------------------------------------===//
+
+Evaluator::Evaluator(KernelEmitter &emitter) : e(emitter) {
+  for (BlockArgument argument : e.kernel().getBlock().getArguments()) {
+    if (!isa<RankedTensorType>(argument.getType()))
+      continue;
+    for (OpFoldResult size : e.input(argument).sizes)
+      tensorDims[argument].push_back(e.materialize(size));
+    buffers[argument] = e.input(argument);
+  }
+  for (Operation &op : e.kernel().getBlock().without_terminator()) {
+    for (Value result : op.getResults())
+      if (isa<IndexType, IntegerType>(result.getType()))
+        scalar(result);
+    prepareDims(&op);
+    // Views are computed here, at the start of the function.
+    for (Value result : op.getResults())
+      if (isa<RankedTensorType>(result.getType()))
+        (void)buffer(result);
+  }
+  // What the results' buffers say of sizes that no rule above could tell.
+  for (auto [number, value] :
+       llvm::enumerate(e.kernel().getTerminator()->getOperands()))
+    for (auto [d, size] : llvm::enumerate(e.output(number).sizes))
+      if (!tensorDims[value][d])
+        tensorDims[value][d] = e.materialize(size);
+}
+
+Value Evaluator::scalar(OpFoldResult value) {
+  if (std::optional<int64_t> known = getConstantIntValue(value))
+    return e.constant(*known);
+  return scalar(cast<Value>(value));
+}
+
+Value Evaluator::scalar(Value value) {
+  if (Value known = scalars.lookup(value))
+    return known;
+  Value result;
+  if (isa<BlockArgument>(value)) {
+    result = e.scalar(value);
+  } else if (auto dimOp = value.getDefiningOp<tensor::DimOp>()) {
+    std::optional<int64_t> d = dimOp.getConstantIndex();
+    result = d ? dim(dimOp.getSource(), *d) : nullptr;
+    if (!result) {
+      (void)fail(dimOp, IntegerType::get(value.getContext(), 64), Point(),
+                 "the dim is not a constant");
+      result = e.constant(1);
+    }
+  } else {
+    BodyEmitter body(*this, {}, 0, nullptr, nullptr);
+    result = body.get(value);
+  }
+  scalars[value] = result;
+  return result;
+}
+
+Value Evaluator::dim(Value tensor, int64_t d) {
+  auto it = tensorDims.find(tensor);
+  assert(it != tensorDims.end() && "tensors of the region have dims");
+  Value size = it->second[d];
+  if (size)
+    return size;
+  Operation *op = tensor.getDefiningOp();
+  (void)fail(op, builder().getI64Type(), Point(),
+             "its size is not known to the kernel");
+  return e.constant(1);
+}
+
+SmallVector<Value> Evaluator::dims(Value tensor) {
+  SmallVector<Value> all;
+  int64_t rank = cast<RankedTensorType>(tensor.getType()).getRank();
+  for (int64_t d = 0; d < rank; ++d)
+    all.push_back(dim(tensor, d));
+  return all;
+}
+
+void Evaluator::prepareDims(Operation *op) {
+  for (OpResult result : op->getResults()) {
+    auto type = dyn_cast<RankedTensorType>(result.getType());
+    if (!type)
+      continue;
+    SmallVector<Value> sizes(type.getRank());
+    auto dimOf = [&](Value tensor, int64_t d) {
+      return tensorDims.lookup(tensor)[d];
+    };
+    // The rule of each op for a dynamic dim; null where there is none.
+    auto dynamic = [&](int64_t d) -> Value {
+      return TypeSwitch<Operation *, Value>(op)
+          .Case([&](linalg::LinalgOp linalgOp) -> Value {
+            return dimOf(linalgOp.getDpsInits()[result.getResultNumber()], d);
+          })
+          .Case([&](linalg::PackOp pack) -> Value {
+            return dimOf(pack.getDest(), d);
+          })
+          .Case([&](linalg::UnPackOp unpack) -> Value {
+            return dimOf(unpack.getDest(), d);
+          })
+          .Case<tensor::EmptyOp, tensor::SplatOp>([&](auto made) -> Value {
+            unsigned position = 0;
+            for (int64_t i = 0; i < d; ++i)
+              position += type.isDynamicDim(i);
+            return scalar(made->getOperands().take_back(
+                type.getNumDynamicDims())[position]);
+          })
+          .Case([&](tensor::ExtractSliceOp slice) -> Value {
+            llvm::SmallBitVector dropped = slice.getDroppedDims();
+            for (auto [s, size] : llvm::enumerate(slice.getMixedSizes()))
+              if (!dropped[s] && d-- == 0)
+                return scalar(size);
+            return nullptr;
+          })
+          .Case([&](tensor::InsertSliceOp slice) -> Value {
+            return dimOf(slice.getDest(), d);
+          })
+          .Case([&](tensor::PadOp pad) -> Value {
+            return e.add(dimOf(pad.getSource(), d),
+                         e.add(scalar(pad.getMixedLowPad()[d]),
+                               scalar(pad.getMixedHighPad()[d])));
+          })
+          .Case([&](tensor::ConcatOp concat) -> Value {
+            if (int64_t(concat.getDim()) != d)
+              return dimOf(concat.getInputs().front(), d);
+            Value sum = e.constant(0);
+            for (Value input : concat.getInputs())
+              sum = e.add(sum, dimOf(input, d));
+            return sum;
+          })
+          .Case([&](tensor::ExpandShapeOp expand) -> Value {
+            return scalar(expand.getMixedOutputShape()[d]);
+          })
+          .Case([&](tensor::CollapseShapeOp collapse) -> Value {
+            Value product = e.constant(1);
+            for (int64_t s : collapse.getReassociationIndices()[d])
+              product = e.mul(product, dimOf(collapse.getSrc(), s));
+            return product;
+          })
+          .Case([&](tensor::CastOp castOp) -> Value {
+            return dimOf(castOp.getSource(), d);
+          })
+          .Case([&](tensor::ReshapeOp reshape) -> Value {
+            return scalar(coordinateFrom(reshape.getShape(),
+                                         Point(Coordinate(d)))
+                              .base);
+          })
+          .Case([&](mv::MatmulOp matmul) -> Value {
+            auto rhs = cast<RankedTensorType>(matmul.getRhs().getType());
+            if (d < type.getRank() - 1)
+              return dimOf(matmul.getLhs(), d);
+            return dimOf(matmul.getRhs(), matmul.getTransposeRhs()
+                                              ? rhs.getRank() - 2
+                                              : rhs.getRank() - 1);
+          })
+          .Case([&](mv::GatherOp gather) -> Value {
+            int64_t at = gather.getDim();
+            int64_t rank =
+                cast<RankedTensorType>(gather.getIndices().getType()).getRank();
+            if (d < at)
+              return dimOf(gather.getInput(), d);
+            if (d < at + rank)
+              return dimOf(gather.getIndices(), d - at);
+            return dimOf(gather.getInput(), d - rank + 1);
+          })
+          .Case([&](mv::GatherElementsOp gather) -> Value {
+            return dimOf(gather.getIndices(), d);
+          })
+          .Case([&](mv::ArgReduceOp reduce) -> Value {
+            return dimOf(reduce.getInput(),
+                         d < int64_t(reduce.getDim()) ? d : d + 1);
+          })
+          .Case<mv::SoftmaxOp, mv::LayerNormOp, mv::CumulativeSumOp,
+                mv::ScatterOp>(
+              [&](auto same) -> Value { return dimOf(same.getInput(), d); })
+          .Case([&](mv::AttentionOp attention) -> Value {
+            return dimOf(d == type.getRank() - 1 ? attention.getValue()
+                                                 : attention.getQuery(),
+                         d);
+          })
+          .Default([&](Operation *) -> Value {
+            // Sizes that an interface gives are operations of the region; they
+            // are only read, so what it makes is erased with the kernel.
+            return nullptr;
+          });
+    };
+    for (int64_t d = 0; d < type.getRank(); ++d)
+      sizes[d] = type.isDynamicDim(d) ? dynamic(d)
+                                      : e.constant(type.getDimSize(d));
+    tensorDims[result] = sizes;
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Evaluation
+//===----------------------------------------------------------------------===//
+
+Value Evaluator::fail(Operation *op, Type elementType, const Point &point,
+                      const Twine &reason) {
+  if (!hasFailed)
+    op->emitError("no kernel can compute ") << op->getName() << ": " << reason;
+  hasFailed = true;
+  return e.zero(elementType, point.lanes);
+}
+
+void Evaluator::define(Value tensor, Callback callback) {
+  defined[tensor] = std::move(callback);
+  SmallVector<Value> pending{tensor};
+  while (!pending.empty()) {
+    Value next = pending.pop_back_val();
+    if (!variable.insert(next).second)
+      continue;
+    for (Operation *user : next.getUsers())
+      for (Value result : user->getResults())
+        pending.push_back(result);
+  }
+  // Only what depends on a definition changes, but the keys do not tell.
+  memo.clear();
+}
+
+/// The values that `point` is made of.
+static SmallVector<Value> parts(const Point &point) {
+  SmallVector<Value> all;
+  for (const Coordinate &c : point.at) {
+    if (c.lanes)
+      all.push_back(c.lanes);
+    else if (c.base)
+      all.push_back(c.base);
+  }
+  if (point.mask)
+    all.push_back(point.mask);
+  return all;
+}
+
+/// Moves the insertion point before the loops that `point` does not depend on.
+static void leaveLoops(ImplicitLocOpBuilder &b, const Point &point) {
+  SmallVector<Value> values = parts(point);
+  while (auto loop = dyn_cast<scf::ForOp>(b.getInsertionBlock()->getParentOp())) {
+    if (llvm::any_of(values, [&](Value value) {
+          return loop.getRegion().isAncestor(value.getParentRegion());
+        }))
+      return;
+    b.setInsertionPoint(loop);
+  }
+}
+
+Value Evaluator::evaluate(Value tensor, const Point &point) {
+  assert(int64_t(point.at.size()) ==
+             cast<RankedTensorType>(tensor.getType()).getRank() &&
+         "a point has one coordinate a dim");
+  // Computed from the anchor: as it is, where it is.
+  if (variable.contains(tensor)) {
+    auto it = defined.find(tensor);
+    if (it != defined.end())
+      return it->second(point);
+    return compute(tensor, point);
+  }
+  // One value for all lanes is computed once.
+  if (point.lanes && point.isUniform())
+    return e.splat(evaluate(tensor, Point(point.at)), point.lanes);
+
+  return shared(tensor.getAsOpaquePointer(), point, [&] {
+    return SmallVector<Value, 2>{compute(tensor, point)};
+  })[0];
+}
+
+SmallVector<Value, 2>
+Evaluator::shared(const void *what, const Point &point,
+                  llvm::function_ref<SmallVector<Value, 2>()> make) {
+  OpBuilder::InsertionGuard guard(builder());
+  leaveLoops(builder(), point);
+  std::vector<const void *> key{what, point.mask.getAsOpaquePointer(),
+                                reinterpret_cast<const void *>(point.lanes)};
+  for (const Coordinate &c : point.at) {
+    key.push_back(c.lanes ? c.lanes.getAsOpaquePointer()
+                          : c.base.getAsOpaquePointer());
+    key.push_back(reinterpret_cast<const void *>(c.offset));
+    key.push_back(reinterpret_cast<const void *>(c.stride));
+  }
+  auto it = memo.find(key);
+  if (it != memo.end() && llvm::all_of(it->second, [&](Value value) {
+        return e.isVisible(value);
+      }))
+    return it->second;
+  SmallVector<Value, 2> values = make();
+  memo[key] = values;
+  return values;
+}
+
+Value Evaluator::compute(Value tensor, const Point &point) {
+  if (std::optional<Buffer> view = buffer(tensor))
+    return loadElement(*view, point);
+  Operation *op = tensor.getDefiningOp();
+  Type elementType = elementTypeOf(tensor);
+  unsigned result = cast<OpResult>(tensor).getResultNumber();
+  return TypeSwitch<Operation *, Value>(op)
+      .Case([&](arith::ConstantOp c) { return constantElement(c, point); })
+      .Case([&](tensor::EmptyOp) { return e.zero(elementType, point.lanes); })
+      .Case([&](tensor::SplatOp splat) {
+        BodyEmitter body(*this, {}, 0, nullptr, nullptr);
+        return e.splat(narrow(body.get(splat.getInput()), elementType),
+                       point.lanes);
+      })
+      .Case([&](tensor::FromElementsOp from) {
+        // Few elements: chosen one after the other.
+        CoordinateMath math(e, point.lanes);
+        Coordinate linear = math.linearize(point.at, dims(tensor));
+        BodyEmitter body(*this, {}, 0, nullptr, nullptr);
+        Value value;
+        for (auto [i, element] : llvm::enumerate(from.getElements())) {
+          Value one = e.splat(narrow(body.get(element), elementType),
+                              point.lanes);
+          if (linear.isConstant() && linear.offset == int64_t(i))
+            return one;
+          Value before = math.lessThan(linear, e.constant(int64_t(i)));
+          value = value && before ? laneSelect(before, value, one) : one;
+        }
+        return value;
+      })
+      .Case([&](linalg::LinalgOp linalgOp) {
+        return generic(linalgOp, result, point);
+      })
+      .Case([&](linalg::PackOp o) { return pack(o, point); })
+      .Case([&](linalg::UnPackOp o) { return unpack(o, point); })
+      .Case([&](tensor::CastOp o) { return evaluate(o.getSource(), point); })
+      .Case([&](tensor::ExtractSliceOp o) { return extractSlice(o, point); })
+      .Case([&](tensor::InsertSliceOp o) { return insertSlice(o, point); })
+      .Case([&](tensor::PadOp o) { return pad(o, point); })
+      .Case([&](tensor::ConcatOp o) { return concat(o, point); })
+      .Case([&](tensor::ExpandShapeOp o) { return expandShape(o, point); })
+      .Case([&](tensor::CollapseShapeOp o) { return collapseShape(o, point); })
+      .Case([&](tensor::ReshapeOp o) { return reshape(o, point); })
+      .Case([&](mv::GatherOp o) { return gather(o, point); })
+      .Case([&](mv::GatherElementsOp o) { return gatherElements(o, point); })
+      .Case([&](mv::ScatterOp o) { return scatter(o, point); })
+      .Case([&](mv::ConvOp o) { return conv(o, point); })
+      .Case([&](mv::MatmulOp o) { return matmul(o, point); })
+      .Case([&](mv::PoolOp o) { return pool(o, point); })
+      .Case([&](mv::ResizeOp o) { return resize(o, point); })
+      .Case([&](mv::SoftmaxOp o) { return softmax(o, point); })
+      .Case([&](mv::LayerNormOp o) { return layerNorm(o, point); })
+      .Case([&](mv::AttentionOp o) { return attention(o, point); })
+      .Case([&](mv::ArgReduceOp o) { return argReduce(o, point); })
+      .Case([&](mv::CumulativeSumOp o) { return cumulativeSum(o, point); })
+      .Default([&](Operation *other) {
+        return fail(other, elementType, point, "it has no kernel family");
+      });
+}
+
+//===----------------------------------------------------------------------===//
+// Memory and constants
+//===----------------------------------------------------------------------===//
+
+Value Evaluator::loadElement(const Buffer &buffer, const Point &point) {
+  CoordinateMath math(e, point.lanes);
+  Coordinate offset(0);
+  for (auto [c, stride] : llvm::zip_equal(point.at, buffer.strides))
+    offset = math.add(offset, math.mul(c, math.of(stride)));
+  Type type = buffer.elementType;
+  auto at = [&](Value elements) {
+    return e.address(buffer.pointer, type, elements);
+  };
+  // A constant part of the offset folds into the addressing mode.
+  auto uniformAddress = [&] {
+    Value address = at(offset.base ? offset.base : e.constant(0));
+    return e.address(address, type, e.constant(offset.offset));
+  };
+  if (!point.lanes)
+    return e.load(uniformAddress(), type, 0);
+  if (offset.isUniform())
+    return e.splat(e.load(uniformAddress(), type, 0), point.lanes);
+  if (!offset.lanes && offset.stride == 1) {
+    if (point.mask)
+      return e.loadMasked(uniformAddress(), type, point.mask);
+    return e.load(uniformAddress(), type, point.lanes);
+  }
+  return e.gather(buffer.pointer, type, math.vector(offset), point.mask);
+}
+
+Value Evaluator::splatOf(Attribute element, Type type, int64_t lanes) {
+  auto typed = cast<TypedAttr>(element);
+  if (!lanes)
+    return arith::ConstantOp::create(builder(), typed);
+  return arith::ConstantOp::create(
+      builder(), DenseElementsAttr::get(VectorType::get(lanes, type), element));
+}
+
+Value Evaluator::constantElement(arith::ConstantOp op, const Point &point) {
+  ImplicitLocOpBuilder &b = builder();
+  Type type = elementTypeOf(op.getResult());
+  std::optional<ConstantData> data = getConstantData(op.getResult());
+  if (!data)
+    return fail(op, type, point, "the constant's data cannot be read");
+  auto element = [&](int64_t i) -> TypedAttr {
+    if (auto floatType = dyn_cast<FloatType>(type)) {
+      APFloat value(data->getFloat(i));
+      bool loses;
+      value.convert(floatType.getFloatSemantics(),
+                    APFloat::rmNearestTiesToEven, &loses);
+      return FloatAttr::get(floatType, value);
+    }
+    return IntegerAttr::get(
+        type, APInt(type.getIntOrFloatBitWidth(), uint64_t(data->getInt(i)),
+                    /*isSigned=*/false, /*implicitTrunc=*/true));
+  };
+  int64_t count = elementCount(data->type);
+  if (count == 0)
+    return e.zero(type, point.lanes);
+  if (data->isSplat || count == 1)
+    return splatOf(element(0), type, point.lanes);
+
+  CoordinateMath math(e, point.lanes);
+  Coordinate linear = math.linearize(point.at, dims(op.getResult()));
+  if (linear.isConstant())
+    return splatOf(element(linear.offset), type, point.lanes);
+  if (!linear.lanes && !linear.base && !point.mask) {
+    SmallVector<Attribute> elements;
+    for (int64_t lane = 0; lane < point.lanes; ++lane)
+      elements.push_back(element(linear.offset + lane * linear.stride));
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(VectorType::get(point.lanes, type), elements));
+  }
+  if (count > 4096)
+    return fail(op, type, point,
+                "a large constant is an operand of a kernel, not inside it");
+  // A table in a register or on the stack.
+  SmallVector<Attribute> elements;
+  for (int64_t i = 0; i < count; ++i)
+    elements.push_back(element(i));
+  Value table = arith::ConstantOp::create(
+      b, DenseElementsAttr::get(VectorType::get(count, type), elements));
+  auto entry = [&](Value position) -> Value {
+    return LLVM::ExtractElementOp::create(b, table, position);
+  };
+  if (!point.lanes)
+    return entry(math.scalar(linear));
+  // Lanes that do not exist may hold anything.
+  Value positions = math.vector(linear);
+  if (point.mask)
+    positions = laneSelect(point.mask, positions,
+                           e.zero(b.getI64Type(), point.lanes));
+  SmallVector<Value> lanes;
+  for (int64_t lane = 0; lane < point.lanes; ++lane)
+    lanes.push_back(entry(vector::ExtractOp::create(b, positions, lane)));
+  return vector::FromElementsOp::create(
+      b, VectorType::get(point.lanes, type), lanes);
+}
+
+std::optional<Buffer> Evaluator::buffer(Value tensor) {
+  if (variable.contains(tensor))
+    return std::nullopt;
+  auto known = buffers.find(tensor);
+  if (known != buffers.end())
+    return known->second;
+  Operation *op = tensor.getDefiningOp();
+  std::optional<Buffer> view;
+  if (auto castOp = dyn_cast<tensor::CastOp>(op)) {
+    view = buffer(castOp.getSource());
+  } else if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op)) {
+    if (std::optional<Buffer> source = buffer(slice.getSource())) {
+      Buffer result{source->pointer, source->elementType, {}, {}};
+      llvm::SmallBitVector dropped = slice.getDroppedDims();
+      Value start = e.constant(0);
+      for (auto [d, offset, size, step] :
+           llvm::enumerate(slice.getMixedOffsets(), slice.getMixedSizes(),
+                           slice.getMixedStrides())) {
+        Value stride = e.materialize(source->strides[d]);
+        start = e.add(start, e.mul(scalar(offset), stride));
+        if (dropped[d])
+          continue;
+        auto folded = [&](Value value) -> OpFoldResult {
+          if (std::optional<int64_t> c = e.constantValue(value))
+            return builder().getIndexAttr(*c);
+          return value;
+        };
+        result.sizes.push_back(folded(scalar(size)));
+        result.strides.push_back(folded(e.mul(stride, scalar(step))));
+      }
+      result.pointer = e.address(source->pointer, source->elementType, start);
+      view = result;
+    }
+  } else if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op)) {
+    if (std::optional<Buffer> source = buffer(expand.getSrc())) {
+      Buffer result{source->pointer, source->elementType, {}, {}};
+      SmallVector<Value> sizes = dims(tensor);
+      result.strides.resize(sizes.size());
+      for (Value size : sizes)
+        result.sizes.push_back(size);
+      for (auto [s, group] :
+           llvm::enumerate(expand.getReassociationIndices())) {
+        Value stride = e.materialize(source->strides[s]);
+        for (int64_t d : llvm::reverse(group)) {
+          result.strides[d] = stride;
+          stride = e.mul(stride, sizes[d]);
+        }
+      }
+      for (OpFoldResult &stride : result.strides)
+        if (std::optional<int64_t> c = e.constantValue(cast<Value>(stride)))
+          stride = builder().getIndexAttr(*c);
+      view = result;
+    }
+  } else if (auto collapse = dyn_cast<tensor::CollapseShapeOp>(op)) {
+    std::optional<Buffer> source = buffer(collapse.getSrc());
+    if (source) {
+      Buffer result{source->pointer, source->elementType, {}, {}};
+      for (auto [d, group] :
+           llvm::enumerate(collapse.getReassociationIndices())) {
+        if (!isFlattenable(e.kernel(), collapse.getSrc(), group.front(),
+                           group.back()))
+          return buffers[tensor] = std::nullopt;
+        int64_t last = lastNonUnitDim(
+            cast<RankedTensorType>(collapse.getSrc().getType()), group.front(),
+            group.back());
+        result.sizes.push_back(dim(tensor, int64_t(d)));
+        result.strides.push_back(source->strides[last]);
+      }
+      view = result;
+    }
+  }
+  buffers[tensor] = view;
+  return view;
+}
+
+//===----------------------------------------------------------------------===//
+// Shared pieces
+//===----------------------------------------------------------------------===//
+
+Value Evaluator::laneSelect(Value condition, Value yes, Value no) {
+  return arith::SelectOp::create(builder(), condition, yes, no);
+}
+
+Value Evaluator::number(double value, Type type) {
+  Type element = getElementTypeOrSelf(type);
+  TypedAttr attribute;
+  if (auto floatType = dyn_cast<FloatType>(element))
+    attribute = FloatAttr::get(floatType, value);
+  else
+    attribute = IntegerAttr::get(element, int64_t(value));
+  if (auto vector = dyn_cast<VectorType>(type))
+    attribute = DenseElementsAttr::get(vector, Attribute(attribute));
+  return arith::ConstantOp::create(builder(), attribute);
+}
+
+Value Evaluator::widen(Value value) {
+  ImplicitLocOpBuilder &b = builder();
+  Type element = getElementTypeOrSelf(value.getType());
+  auto vector = dyn_cast<VectorType>(value.getType());
+  auto typed = [&](Type t) { return vector ? Type(vector.clone(t)) : t; };
+  if (element.isF16())
+    return arith::ExtFOp::create(b, typed(b.getF32Type()), value);
+  if (!element.isBF16())
+    return value;
+  // bf16 is the upper half of f32; no CPU feature is needed for that.
+  Value bits = arith::BitcastOp::create(b, typed(b.getIntegerType(16)), value);
+  Type i32 = typed(b.getI32Type());
+  Value wide = arith::ExtUIOp::create(b, i32, bits);
+  Value shifted = arith::ShLIOp::create(b, wide, number(16, i32));
+  return arith::BitcastOp::create(b, typed(b.getF32Type()), shifted);
+}
+
+Value Evaluator::narrow(Value value, Type elementType) {
+  ImplicitLocOpBuilder &b = builder();
+  if (getElementTypeOrSelf(value.getType()) == elementType)
+    return value;
+  auto vector = dyn_cast<VectorType>(value.getType());
+  auto typed = [&](Type t) { return vector ? Type(vector.clone(t)) : t; };
+  if (elementType.isF16())
+    return arith::TruncFOp::create(b, typed(elementType), value);
+  if (!elementType.isBF16())
+    return value;
+  // Round to nearest even on the bits; a NaN stays one. (The instruction that
+  // does this flushes denormals.)
+  Type i32 = typed(b.getI32Type());
+  Value bits = arith::BitcastOp::create(b, i32, value);
+  Value upper = arith::ShRUIOp::create(b, bits, number(16, i32));
+  Value odd = arith::AndIOp::create(b, upper, number(1, i32));
+  Value rounding = arith::AddIOp::create(b, odd, number(0x7fff, i32));
+  Value rounded = arith::ShRUIOp::create(
+      b, arith::AddIOp::create(b, bits, rounding), number(16, i32));
+  Value isNan =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, value, value);
+  Value quiet = arith::OrIOp::create(b, upper, number(0x40, i32));
+  Value chosen = laneSelect(isNan, quiet, rounded);
+  Value half = arith::TruncIOp::create(b, typed(b.getIntegerType(16)), chosen);
+  return arith::BitcastOp::create(b, typed(elementType), half);
+}
+
+Value Evaluator::select(const Point &point, ArrayRef<Coordinate> source,
+                        ArrayRef<Value> sizes, ArrayRef<bool> mayBeBelow,
+                        ArrayRef<bool> mayBeAbove, Type elementType,
+                        llvm::function_ref<Value(const Point &)> inside,
+                        llvm::function_ref<Value(const Point &)> outside) {
+  ImplicitLocOpBuilder &b = builder();
+  CoordinateMath math(e, point.lanes);
+  Value scalarTest, laneTest;
+  auto join = [&](Value test) {
+    if (!test)
+      return;
+    Value &all = isa<VectorType>(test.getType()) ? laneTest : scalarTest;
+    all = all ? Value(arith::AndIOp::create(b, all, test)) : test;
+  };
+  for (auto [d, c] : llvm::enumerate(source)) {
+    if (mayBeBelow[d])
+      join(math.notNegative(c));
+    if (mayBeAbove[d])
+      join(math.lessThan(c, sizes[d]));
+  }
+  Type type = withLanes(elementType, point.lanes);
+  auto perLane = [&]() -> Value {
+    Point narrowed = point.with(source);
+    if (!laneTest)
+      return inside(narrowed);
+    narrowed.mask =
+        point.mask ? Value(arith::AndIOp::create(b, point.mask, laneTest))
+                   : laneTest;
+    // A point has at least one lane.
+    Value value = e.ifThenElse(
+        e.anyLane(narrowed.mask), type, [&] { return inside(narrowed); },
+        [&] { return e.zero(elementType, point.lanes); });
+    return laneSelect(laneTest, value, outside(point));
+  };
+  if (!scalarTest)
+    return perLane();
+  return e.ifThenElse(scalarTest, type, perLane,
+                      [&] { return outside(point); });
+}
+
+Coordinate Evaluator::coordinateFrom(Value tensor, const Point &point) {
+  ImplicitLocOpBuilder &b = builder();
+  Point at = point.isUniform() ? Point(point.at) : point;
+  Value value = evaluate(tensor, at);
+  Type type = withLanes(b.getI64Type(), at.lanes);
+  if (value.getType() != type)
+    value = arith::ExtSIOp::create(b, type, value);
+  return CoordinateMath(e, point.lanes).fromValue(value);
+}
+
+Coordinate Evaluator::checkedIndex(const Coordinate &index, Value size,
+                                   const Point &point, bool unchecked,
+                                   Operation *op) {
+  ImplicitLocOpBuilder &b = builder();
+  CoordinateMath math(e, point.lanes);
+  Value value = math.value(index);
+  int64_t lanes = isa<VectorType>(value.getType()) ? point.lanes : 0;
+  Value zero = e.splat(e.constant(0), lanes);
+  Value limit = e.splat(size, lanes);
+  Value negative =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::slt, value, zero);
+  value = laneSelect(negative, arith::AddIOp::create(b, value, limit), value);
+  if (unchecked)
+    return math.fromValue(value);
+  // One unsigned comparison for both ends.
+  Value bad = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, value, limit);
+  Value reported = bad;
+  if (lanes && point.mask)
+    reported = arith::AndIOp::create(b, bad, point.mask);
+  e.reportFailureIf(reported, MV_FAILURE_INDEX, op);
+  return math.fromValue(laneSelect(bad, zero, value));
+}
+
+SmallVector<Value> Evaluator::reduce(ArrayRef<Value> sizes,
+                                     const Reduction &reduction, int64_t lanes,
+                                     int64_t vectorDim) {
+  ImplicitLocOpBuilder &b = builder();
+  Coordinates at(sizes.size());
+  int64_t width = e.target().lanes;
+
+  if (vectorDim < 0) {
+    // Plain loops, outermost first.
+    std::function<SmallVector<Value>(size_t, ValueRange)> nest =
+        [&](size_t d, ValueRange accumulators) -> SmallVector<Value> {
+      if (d == sizes.size())
+        return reduction.step(at, lanes, nullptr, accumulators);
+      if (e.constantValue(sizes[d]) == 1) {
+        at[d] = Coordinate(0);
+        return nest(d + 1, accumulators);
+      }
+      return e.loop(e.constant(0), sizes[d], 1, accumulators,
+                    [&](Value i, ValueRange carried) {
+                      at[d] = Coordinate(i);
+                      return nest(d + 1, carried);
+                    });
+    };
+    return nest(0, reduction.inits);
+  }
+
+  // Vectors along `vectorDim`, which is the innermost loop: `unroll` sets of
+  // accumulators hide the latency. Their number depends on the type only.
+  Value length = sizes[vectorDim];
+  std::optional<int64_t> known = e.constantValue(length);
+  int64_t unroll = known && *known < 4 * width ? 1 : 4;
+  SmallVector<Value> neutral;
+  for (int64_t u = 0; u < unroll; ++u)
+    for (Value value : reduction.neutral)
+      neutral.push_back(e.splat(value, width));
+  size_t count = reduction.neutral.size();
+
+  auto row = [&](ValueRange accumulators) -> SmallVector<Value> {
+    Value zero = e.constant(0);
+    Value done = zero;
+    SmallVector<Value> state(accumulators);
+    if (unroll > 1) {
+      Value chunk = e.constant(unroll * width);
+      done = e.mul(e.floorDiv(length, chunk), chunk);
+      state = e.loop(zero, done, unroll * width, state,
+                     [&](Value i, ValueRange carried) {
+                       SmallVector<Value> next;
+                       for (int64_t u = 0; u < unroll; ++u) {
+                         Coordinate c(i, width, 1);
+                         c.offset = u * width;
+                         at[vectorDim] = c;
+                         llvm::append_range(
+                             next, reduction.step(
+                                       at, width, nullptr,
+                                       carried.slice(u * count, count)));
+                       }
+                       return next;
+                     });
+    }
+    // Whole vectors that are left, then a partial one, on the first set.
+    Value whole = e.mul(e.floorDiv(length, e.constant(width)), width);
+    SmallVector<Value> first(ArrayRef<Value>(state).take_front(count));
+    if (e.constantValue(whole) != e.constantValue(done) ||
+        !e.constantValue(whole))
+      first = e.loop(done, whole, width, first,
+                     [&](Value i, ValueRange carried) {
+                       at[vectorDim] = Coordinate(i, width, 1);
+                       return reduction.step(at, width, nullptr, carried);
+                     });
+    Value rest = e.sub(length, whole);
+    if (e.constantValue(rest) != 0) {
+      auto tail = [&] {
+        Coordinate c = CoordinateMath(e, width).of(whole);
+        if (c.base)
+          c.multiple = width;
+        c.stride = 1;
+        at[vectorDim] = c;
+        return reduction.step(at, width, e.laneMask(rest, width), first);
+      };
+      if (e.constantValue(rest)) {
+        first = tail();
+      } else {
+        Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, rest,
+                                           zero);
+        auto op = scf::IfOp::create(b, ValueRange(first).getTypes(), some,
+                                    /*addThenBlock=*/true,
+                                    /*addElseBlock=*/true);
+        OpBuilder::InsertionGuard guard(b);
+        b.setInsertionPointToEnd(op.elseBlock());
+        scf::YieldOp::create(b, first);
+        b.setInsertionPointToEnd(op.thenBlock());
+        scf::YieldOp::create(b, tail());
+        first.assign(op.result_begin(), op.result_end());
+      }
+    }
+    llvm::copy(first, state.begin());
+    return state;
+  };
+  std::function<SmallVector<Value>(size_t, ValueRange)> nest =
+      [&](size_t d, ValueRange accumulators) -> SmallVector<Value> {
+    if (d == sizes.size())
+      return row(accumulators);
+    if (int64_t(d) == vectorDim)
+      return nest(d + 1, accumulators);
+    if (e.constantValue(sizes[d]) == 1) {
+      at[d] = Coordinate(0);
+      return nest(d + 1, accumulators);
+    }
+    return e.loop(e.constant(0), sizes[d], 1, accumulators,
+                  [&](Value i, ValueRange carried) {
+                    at[d] = Coordinate(i);
+                    return nest(d + 1, carried);
+                  });
+  };
+  SmallVector<Value> state = nest(0, neutral);
+
+  // Join the sets, then the lanes, as trees.
+  for (int64_t half = unroll / 2; half > 0; half /= 2)
+    for (int64_t u = 0; u < half; ++u) {
+      ArrayRef<Value> all(state);
+      SmallVector<Value> joined =
+          reduction.join(all.slice(u * count, count),
+                         all.slice((u + half) * count, count));
+      llvm::copy(joined, state.begin() + u * count);
+    }
+  state.resize(count);
+  for (int64_t half = width / 2; half > 0; half /= 2) {
+    SmallVector<Value> low, high;
+    for (Value value : state) {
+      low.push_back(vector::ShuffleOp::create(
+          b, value, value, llvm::to_vector(llvm::seq<int64_t>(0, half))));
+      high.push_back(vector::ShuffleOp::create(
+          b, value, value, llvm::to_vector(llvm::seq<int64_t>(half, 2 * half))));
+    }
+    state = reduction.join(low, high);
+  }
+  SmallVector<Value> scalars;
+  for (Value value : state)
+    scalars.push_back(vector::ExtractOp::create(b, value, 0));
+  return reduction.join(reduction.inits, scalars);
+}

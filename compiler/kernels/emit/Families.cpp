@@ -1,0 +1,23 @@
+//===- Families.cpp - The kernel families ---------------------------------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/kernels/emit/Families.h"
+
+using namespace marver;
+
+const KernelFamily *marver::findKernelFamily(llvm::StringRef name) {
+  static const KernelFamily *const families[] = {&pointwiseFamily};
+  for (const KernelFamily *family : families)
+    if (family->name == name)
+      return family;
+  // A family that has no emitter of its own is computed element by element.
+  for (llvm::StringRef other :
+       {"reduce", "row", "attention", "cumulative_sum", "scatter"})
+    if (name == other)
+      return &pointwiseFamily;
+  return nullptr;
+}

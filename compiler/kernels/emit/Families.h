@@ -1,0 +1,25 @@
+//===- Families.h - The kernel families -------------------------*- C++ -*-===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// One constant a family, defined in the family's file and listed in
+// Families.cpp.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MARVER_COMPILER_KERNELS_EMIT_FAMILIES_H
+#define MARVER_COMPILER_KERNELS_EMIT_FAMILIES_H
+
+#include "compiler/kernels/emit/KernelEmitter.h"
+
+namespace marver {
+
+/// Every element of every result by itself: what is right for any kernel.
+extern const KernelFamily pointwiseFamily;
+
+} // namespace marver
+
+#endif // MARVER_COMPILER_KERNELS_EMIT_FAMILIES_H

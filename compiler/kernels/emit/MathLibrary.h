@@ -1,0 +1,37 @@
+//===- MathLibrary.h - Elementary functions on vectors ----------*- C++ -*-===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Elementary functions as straight-line arith and fma operations, on scalars
+// and vectors alike, so that no call is left in a kernel. A few ulp in f32 over
+// the whole range; NaN, infinities and denormals as the functions demand.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MARVER_COMPILER_KERNELS_EMIT_MATHLIBRARY_H
+#define MARVER_COMPILER_KERNELS_EMIT_MATHLIBRARY_H
+
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace marver {
+
+/// What a `math` operation (or arith's) computes of f32 or f64 operands
+/// (vectors or scalars), or null if the operation is better left as it is.
+mlir::Value emitMath(mlir::ImplicitLocOpBuilder &builder, mlir::Operation *op,
+                     mlir::ValueRange operands);
+
+// The functions that emitters themselves need, f32 or f64, vector or scalar.
+mlir::Value emitExp(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value emitLog(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+/// max and min that propagate NaN.
+mlir::Value emitMaximum(mlir::ImplicitLocOpBuilder &builder, mlir::Value a,
+                        mlir::Value c);
+mlir::Value emitMinimum(mlir::ImplicitLocOpBuilder &builder, mlir::Value a,
+                        mlir::Value c);
+
+} // namespace marver
+
+#endif // MARVER_COMPILER_KERNELS_EMIT_MATHLIBRARY_H
