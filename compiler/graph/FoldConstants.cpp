@@ -31,6 +31,10 @@ struct FoldConstants : PassWrapper<FoldConstants, OperationPass<func::FuncOp>> {
     return "Evaluate operations whose operands are constants";
   }
 
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registry.insert<mv::MvDialect>();
+  }
+
   void runOnOperation() override {
     OpBuilder builder(&getContext());
     getOperation().walk<WalkOrder::PreOrder>([&](Operation *op) {

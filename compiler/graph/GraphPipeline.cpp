@@ -35,6 +35,7 @@ void marver::buildGraphPipeline(OpPassManager &manager,
     pm.addPass(createFoldConstantsPass());
     pm.addPass(createSimplifyGraphPass());
     cleanUp();
+    pm.addPass(createRaiseNormalizationPass());
     pm.addPass(createRaiseAttentionPass());
     pm.addPass(createFoldSpaceToDepthPass());
     pm.addPass(createFoldAffinePass());
@@ -52,6 +53,7 @@ void marver::registerGraphPasses() {
   registerPass([] { return createSimplifyGraphPass(); });
   registerPass([] { return createFoldAffinePass(); });
   registerPass([] { return createFoldSpaceToDepthPass(); });
+  registerPass([] { return createRaiseNormalizationPass(); });
   registerPass([] { return createRaiseAttentionPass(); });
   registerPass([] { return createPackMatmulPass({}); });
   registerPass([] { return createLayoutPass({}); });

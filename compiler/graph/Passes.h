@@ -40,6 +40,8 @@ std::unique_ptr<mlir::Pass> createFoldAffinePass();
 std::unique_ptr<mlir::Pass> createFoldSpaceToDepthPass();
 /// Recognizes attention written as products and softmax.
 std::unique_ptr<mlir::Pass> createRaiseAttentionPass();
+/// Recognizes softmax and norms written in primitives.
+std::unique_ptr<mlir::Pass> createRaiseNormalizationPass();
 /// Packs the constant right-hand sides of matrix products.
 std::unique_ptr<mlir::Pass> createPackMatmulPass(const TargetInfo &target);
 /// Chooses the blocked layout.

@@ -36,6 +36,7 @@ struct ResolveDims : PassWrapper<ResolveDims, OperationPass<func::FuncOp>> {
   }
 
   void getDependentDialects(DialectRegistry &registry) const override {
+    registry.insert<mv::MvDialect>();
     registerGraphInterfaces(registry);
   }
 

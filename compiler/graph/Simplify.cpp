@@ -16,6 +16,7 @@
 //    also when the batch dims are merged for it and split again;
 //  - zero padding of spatial dims before mv.conv goes to the convolution's
 //  pads;
+//  - a power with a small constant exponent becomes products or a square root;
 //  - a slice of a slice is one slice; a generic that yields its operand
 //  unchanged
 //    is that operand.
@@ -162,6 +163,38 @@ struct RemoveIdentity : OpRewritePattern<linalg::GenericOp> {
   }
 };
 
+/// Powers that have an operation of their own. As PyTorch computes them: square
+/// roots also where pow would differ (-0, -inf).
+struct SimplifyPower : OpRewritePattern<math::PowFOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(math::PowFOp op,
+                                PatternRewriter &rewriter) const override {
+    FloatAttr exponent;
+    if (!matchPattern(op.getRhs(), m_Constant(&exponent)))
+      return failure();
+    Location loc = op.getLoc();
+    Value x = op.getLhs();
+    double value = exponent.getValueAsDouble();
+    if (value != 1 && value != 2 && value != 3 && value != -1 && value != 0.5 &&
+        value != -0.5)
+      return failure();
+    if (value == 2 || value == 3) {
+      Value square = arith::MulFOp::create(rewriter, loc, x, x);
+      x = value == 2 ? square : arith::MulFOp::create(rewriter, loc, square, x);
+    } else if (value == 0.5 || value == -0.5) {
+      x = math::SqrtOp::create(rewriter, loc, x);
+    }
+    if (value < 0) {
+      Value one = arith::ConstantOp::create(
+          rewriter, loc, rewriter.getFloatAttr(x.getType(), 1.0));
+      x = arith::DivFOp::create(rewriter, loc, one, x);
+    }
+    rewriter.replaceOp(op, x);
+    return success();
+  }
+};
+
 /// linalg.fill stays: it says what a reduction starts from.
 struct Generalize : OpInterfaceRewritePattern<linalg::LinalgOp> {
   using OpInterfaceRewritePattern::OpInterfaceRewritePattern;
@@ -287,6 +320,10 @@ struct SimplifyGraph : PassWrapper<SimplifyGraph, OperationPass<func::FuncOp>> {
     return "Bring elementwise operations, pads and slices to one form";
   }
 
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registry.insert<mv::MvDialect>();
+  }
+
   void runOnOperation() override {
     MLIRContext *context = &getContext();
     RewritePatternSet patterns(context);
@@ -294,8 +331,8 @@ struct SimplifyGraph : PassWrapper<SimplifyGraph, OperationPass<func::FuncOp>> {
     linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
     tensor::populateMergeConsecutiveInsertExtractSlicePatterns(patterns);
     patterns.add<Generalize, InlineScalars, FoldMoves, RemoveIdentity,
-                 FoldTransposeIntoMatmul, FoldPadIntoConv, TransposeUnmerged>(
-        context);
+                 FoldTransposeIntoMatmul, FoldPadIntoConv, TransposeUnmerged,
+                 SimplifyPower>(context);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }
