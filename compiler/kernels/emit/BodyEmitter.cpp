@@ -153,8 +153,8 @@ Value BodyEmitter::constant(arith::ConstantOp op) {
     APFloat value = number.getValue();
     auto floatType = cast<FloatType>(computeType(op.getType()));
     bool loses;
-    value.convert(floatType.getFloatSemantics(),
-                  APFloat::rmNearestTiesToEven, &loses);
+    value.convert(floatType.getFloatSemantics(), APFloat::rmNearestTiesToEven,
+                  &loses);
     attribute = FloatAttr::get(floatType, value);
   }
   if (auto vector = dyn_cast<VectorType>(type))
@@ -177,8 +177,7 @@ Value BodyEmitter::integerDivision(Operation *op) {
   bool isSigned = isa<arith::DivSIOp, arith::RemSIOp, arith::FloorDivSIOp,
                       arith::CeilDivSIOp>(op);
   auto constantOf = [&](const APInt &value) -> Value {
-    TypedAttr attribute =
-        IntegerAttr::get(getElementTypeOrSelf(type), value);
+    TypedAttr attribute = IntegerAttr::get(getElementTypeOrSelf(type), value);
     if (auto vector = dyn_cast<VectorType>(type))
       attribute = DenseElementsAttr::get(vector, Attribute(attribute));
     return arith::ConstantOp::create(b, attribute);
@@ -205,8 +204,7 @@ Value BodyEmitter::integerDivision(Operation *op) {
         replaced = bad;
       }
     }
-    Value reported =
-        mask ? Value(arith::AndIOp::create(b, bad, mask)) : bad;
+    Value reported = mask ? Value(arith::AndIOp::create(b, bad, mask)) : bad;
     e.reportFailureIf(reported, MV_FAILURE_DIVISION, op);
     divisor = evaluator.laneSelect(replaced, one, divisor);
   }
@@ -223,9 +221,10 @@ Value BodyEmitter::integerDivision(Operation *op) {
   // The quotient toward zero, moved by one where it was rounded the wrong way.
   Value quotient = isSigned ? Value(arith::DivSIOp::create(b, a, divisor))
                             : Value(arith::DivUIOp::create(b, a, divisor));
-  Value rest = arith::SubIOp::create(
-      b, a, arith::MulIOp::create(b, quotient, divisor));
-  Value inexact = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, rest, zero);
+  Value rest =
+      arith::SubIOp::create(b, a, arith::MulIOp::create(b, quotient, divisor));
+  Value inexact =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::ne, rest, zero);
   Value moved = inexact;
   if (isSigned) {
     auto predicate = isa<arith::FloorDivSIOp>(op) ? arith::CmpIPredicate::slt

@@ -1,4 +1,5 @@
-//===- BodyEmitter.h - The scalar body of a linalg op on vectors -*- C++ -*-===//
+//===- BodyEmitter.h - The scalar body of a linalg op on vectors -*- C++
+//-*-===//
 //
 // Part of marver, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception

@@ -41,7 +41,8 @@ Value CoordinateMath::vector(const Coordinate &c) const {
     SmallVector<int64_t> values;
     for (int64_t lane = 0; lane < lanes; ++lane)
       values.push_back(first + lane * c.stride);
-    return arith::ConstantOp::create(b, DenseElementsAttr::get(type, ArrayRef(values)));
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(type, ArrayRef(values)));
   };
   if (!c.base)
     return constantLanes(c.offset);
@@ -148,8 +149,8 @@ Coordinate CoordinateMath::floorDiv(const Coordinate &a,
       ImplicitLocOpBuilder &b = e.builder();
       auto type = VectorType::get(lanes, b.getI64Type());
       Coordinate result;
-      result.lanes =
-          arith::ConstantOp::create(b, DenseElementsAttr::get(type, ArrayRef(pattern)));
+      result.lanes = arith::ConstantOp::create(
+          b, DenseElementsAttr::get(type, ArrayRef(pattern)));
       return add(base, result);
     }
   }
@@ -181,8 +182,8 @@ Coordinate CoordinateMath::rem(const Coordinate &a,
       ImplicitLocOpBuilder &b = e.builder();
       auto type = VectorType::get(lanes, b.getI64Type());
       Coordinate lanesResult;
-      lanesResult.lanes =
-          arith::ConstantOp::create(b, DenseElementsAttr::get(type, ArrayRef(pattern)));
+      lanesResult.lanes = arith::ConstantOp::create(
+          b, DenseElementsAttr::get(type, ArrayRef(pattern)));
       return lanesResult;
     }
   }
@@ -227,9 +228,8 @@ Coordinate CoordinateMath::linearize(ArrayRef<Coordinate> at,
   return linear;
 }
 
-Coordinates
-CoordinateMath::delinearize(const Coordinate &linear,
-                            ArrayRef<Value> sizes) const {
+Coordinates CoordinateMath::delinearize(const Coordinate &linear,
+                                        ArrayRef<Value> sizes) const {
   Coordinates at(sizes.size());
   // Dims of size 1 take no part; the outermost other one needs no remainder.
   SmallVector<size_t> dims;

@@ -98,7 +98,7 @@ public:
   Coordinate linearize(llvm::ArrayRef<Coordinate> at,
                        llvm::ArrayRef<Value> sizes) const;
   Coordinates delinearize(const Coordinate &linear,
-                                            llvm::ArrayRef<Value> sizes) const;
+                          llvm::ArrayRef<Value> sizes) const;
   /// Value of an affine expression of the dims `at`.
   Coordinate apply(mlir::AffineExpr expr, llvm::ArrayRef<Coordinate> at) const;
 

@@ -121,7 +121,8 @@ Value Evaluator::generic(linalg::LinalgOp op, unsigned result,
   // The parallel loops' indices, from the point.
   Coordinates loops(op.getNumLoops());
   llvm::SmallBitVector isKnown(op.getNumLoops());
-  for (auto [position, expr] : llvm::enumerate(maps[inputs + result].getResults())) {
+  for (auto [position, expr] :
+       llvm::enumerate(maps[inputs + result].getResults())) {
     if (auto loop = dyn_cast<AffineDimExpr>(expr)) {
       loops[loop.getPosition()] = point.at[position];
       isKnown.set(loop.getPosition());
@@ -220,19 +221,21 @@ Value Evaluator::generic(linalg::LinalgOp op, unsigned result,
     if (!combiner.op) {
       SmallVector<Value> next;
       for (unsigned r : results)
-        next.push_back(
-            emitter.get(body->getTerminator()->getOperand(r)));
+        next.push_back(emitter.get(body->getTerminator()->getOperand(r)));
       return next;
     }
     Value accumulator = accumulators[0];
     auto product = combiner.term.getDefiningOp<arith::MulFOp>();
     if (isa<arith::AddFOp>(combiner.op) && product &&
         product->getBlock() == body) {
-      Value x = emitter.get(product.getLhs()), y = emitter.get(product.getRhs());
+      Value x = emitter.get(product.getLhs()),
+            y = emitter.get(product.getRhs());
       if (mask)
-        x = laneSelect(mask, x, e.zero(getElementTypeOrSelf(x.getType()), lanes));
+        x = laneSelect(mask, x,
+                       e.zero(getElementTypeOrSelf(x.getType()), lanes));
       if (mask)
-        y = laneSelect(mask, y, e.zero(getElementTypeOrSelf(y.getType()), lanes));
+        y = laneSelect(mask, y,
+                       e.zero(getElementTypeOrSelf(y.getType()), lanes));
       return {e.fma(x, y, accumulator)};
     }
     Value term = emitter.get(combiner.term);
@@ -243,8 +246,7 @@ Value Evaluator::generic(linalg::LinalgOp op, unsigned result,
   reduction.join = [&](ValueRange a, ValueRange c) -> SmallVector<Value> {
     return {combine(*this, combiner.op, a[0], c[0])};
   };
-  SmallVector<Value> values =
-      reduce(sizes, reduction, point.lanes, vectorLoop);
+  SmallVector<Value> values = reduce(sizes, reduction, point.lanes, vectorLoop);
   return narrow(values[wanted], elementType);
 }
 
@@ -287,7 +289,8 @@ Value Evaluator::unpack(linalg::UnPackOp op, const Point &point) {
   int64_t rank = cast<RankedTensorType>(op.getDest().getType()).getRank();
   Coordinates outer(point.at);
   Coordinates inner;
-  for (auto [d, tile] : llvm::zip_equal(op.getInnerDimsPos(), op.getMixedTiles())) {
+  for (auto [d, tile] :
+       llvm::zip_equal(op.getInnerDimsPos(), op.getMixedTiles())) {
     Coordinate size = math.of(scalar(tile));
     inner.push_back(math.rem(outer[d], size));
     outer[d] = math.floorDiv(outer[d], size);

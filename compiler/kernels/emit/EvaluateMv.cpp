@@ -51,8 +51,7 @@ Value Evaluator::gather(mv::GatherOp op, const Point &point) {
       coordinateFrom(op.getIndices(), point.with(at.slice(d, rank)));
   Value size = dim(op.getInput(), d);
   Point source = point.with(at.take_front(d));
-  source.at.push_back(
-      checkedIndex(index, size, point, op.getUnchecked(), op));
+  source.at.push_back(checkedIndex(index, size, point, op.getUnchecked(), op));
   source.at.append(at.begin() + d + rank, at.end());
   Type type = elementType(op.getInput());
   auto load = [&] { return evaluate(op.getInput(), source); };
@@ -94,9 +93,9 @@ Value Evaluator::scatter(mv::ScatterOp op, const Point &point) {
   search.inits = {e.splat(e.constant(-1), lanes)};
   search.step = [&](ArrayRef<Coordinate> at, int64_t, Value,
                     ValueRange found) -> SmallVector<Value> {
-    Coordinate index = checkedIndex(
-        coordinateFrom(op.getIndices(), Point(at)),
-        dim(op.getInput(), d), Point(at), /*unchecked=*/false, op);
+    Coordinate index =
+        checkedIndex(coordinateFrom(op.getIndices(), Point(at)),
+                     dim(op.getInput(), d), Point(at), /*unchecked=*/false, op);
     Value here = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, wanted,
                                        e.splat(math.scalar(index), lanes));
     return {laneSelect(here, e.splat(math.scalar(at[0]), lanes), found[0])};
@@ -241,9 +240,7 @@ Value Evaluator::pool(mv::PoolOp op, const Point &point) {
 
   Value lowest;
   if (isMax) {
-    lowest = isFloat
-                 ? negativeInfinity(*this, valueType)
-                 : [&]() -> Value {
+    lowest = isFloat ? negativeInfinity(*this, valueType) : [&]() -> Value {
       unsigned width = computed.getIntOrFloatBitWidth();
       TypedAttr least =
           IntegerAttr::get(computed, APInt::getSignedMinValue(width));
@@ -297,9 +294,9 @@ Value Evaluator::pool(mv::PoolOp op, const Point &point) {
     Value one = number(1, valueType), zero = number(0, valueType);
     Value inside;
     for (size_t d = 0; d < source.size(); ++d) {
-      for (Value test : {below[d] ? math.notNegative(source[d]) : Value(),
-                         above[d] ? math.lessThan(source[d], inputDims[d])
-                                  : Value()}) {
+      for (Value test :
+           {below[d] ? math.notNegative(source[d]) : Value(),
+            above[d] ? math.lessThan(source[d], inputDims[d]) : Value()}) {
         if (!test)
           continue;
         if (!isa<VectorType>(test.getType()))
@@ -328,25 +325,23 @@ Value Evaluator::pool(mv::PoolOp op, const Point &point) {
           math.mul(point.at[2 + s], Coordinate(op.getStrides()[s]));
       int64_t dilation = op.getDilations()[s];
       // Window positions that start before the padded end.
-      Value end = e.add(inputDims[2 + s],
-                        op.getPads()[s] + op.getPads()[spatial + s]);
+      Value end =
+          e.add(inputDims[2 + s], op.getPads()[s] + op.getPads()[spatial + s]);
       auto lanesOf = [&](Value v, Value like) {
         return isa<VectorType>(like.getType()) ? e.splat(v, point.lanes) : v;
       };
       Value start = math.value(first);
-      Value room =
-          arith::SubIOp::create(b, lanesOf(end, start), start);
-      room = arith::AddIOp::create(
-          b, room, lanesOf(e.constant(dilation - 1), start));
-      Value positions = arith::DivSIOp::create(
-          b, room, lanesOf(e.constant(dilation), start));
+      Value room = arith::SubIOp::create(b, lanesOf(end, start), start);
+      room = arith::AddIOp::create(b, room,
+                                   lanesOf(e.constant(dilation - 1), start));
+      Value positions =
+          arith::DivSIOp::create(b, room, lanesOf(e.constant(dilation), start));
       positions = arith::MinSIOp::create(
           b, positions, lanesOf(e.constant(op.getWindow()[s]), start));
       product = math.mul(product, math.fromValue(positions));
     }
     (void)total;
-    Value positions =
-        point.lanes ? math.vector(product) : math.scalar(product);
+    Value positions = point.lanes ? math.vector(product) : math.scalar(product);
     if (isFloat)
       count = arith::SIToFPOp::create(b, valueType, positions);
     else if (computed.isInteger(64))
@@ -388,8 +383,9 @@ Value Evaluator::resize(mv::ResizeOp op, const Point &point) {
     bool isNearest = op.getMode() == mv::ResizeMode::Nearest;
     // Doubling by nearest neighbour and the like: integers suffice.
     double inverse = 1 / step;
-    if (isNearest && offset == 0 && shift == 0 && op.getNearestBias().convertToDouble() == 0 &&
-        inverse >= 1 && inverse == double(int64_t(inverse)) && step * inverse == 1) {
+    if (isNearest && offset == 0 && shift == 0 &&
+        op.getNearestBias().convertToDouble() == 0 && inverse >= 1 &&
+        inverse == double(int64_t(inverse)) && step * inverse == 1) {
       taps[s].push_back({math.floorDiv(c, Coordinate(int64_t(inverse))), {}});
       continue;
     }
@@ -411,9 +407,8 @@ Value Evaluator::resize(mv::ResizeOp op, const Point &point) {
     Value t64 = arith::SubFOp::create(b, x, floor);
     Type weightElement = type.isF64() ? f64 : Type(b.getF32Type());
     Type weightType = withLanes(weightElement, lanes);
-    Value t = type.isF64()
-                  ? t64
-                  : Value(arith::TruncFOp::create(b, weightType, t64));
+    Value t =
+        type.isF64() ? t64 : Value(arith::TruncFOp::create(b, weightType, t64));
     auto constant = [&](double v) { return number(v, weightType); };
     auto mulF = [&](Value p, Value q) -> Value {
       return arith::MulFOp::create(b, p, q);
@@ -421,9 +416,9 @@ Value Evaluator::resize(mv::ResizeOp op, const Point &point) {
     auto tapAt = [&](int64_t delta, Value weight) {
       Value position =
           arith::AddIOp::create(b, index, number(double(delta), indexType));
-      taps[s].push_back({math.fromValue(clamped(position)),
-                         lanes == point.lanes ? weight
-                                              : e.splat(weight, point.lanes)});
+      taps[s].push_back(
+          {math.fromValue(clamped(position)),
+           lanes == point.lanes ? weight : e.splat(weight, point.lanes)});
     };
     if (op.getMode() == mv::ResizeMode::Linear) {
       tapAt(0, arith::SubFOp::create(b, constant(1), t));
@@ -488,7 +483,10 @@ Value Evaluator::softmax(mv::SoftmaxOp op, const Point &point) {
   Point row = acrossRow(point, d);
   auto valueAt = [&](const Point &at, const Coordinate &c, int64_t lanes,
                      Value mask) {
-    Point here(at.at, lanes, mask ? mask : lanes == at.lanes ? at.mask : Value());
+    Point here(at.at, lanes,
+               mask                ? mask
+               : lanes == at.lanes ? at.mask
+                                   : Value());
     here.at[d] = c;
     return widen(evaluate(op.getInput(), here));
   };
@@ -579,7 +577,9 @@ Value Evaluator::layerNorm(mv::LayerNormOp op, const Point &point) {
     Type rowType = withLanes(computed, row.lanes);
     auto valueAt = [&](ArrayRef<Coordinate> at, int64_t lanes, Value mask) {
       Point here(row.at, lanes,
-                 mask ? mask : lanes == row.lanes ? row.mask : Value());
+                 mask                 ? mask
+                 : lanes == row.lanes ? row.mask
+                                      : Value());
       if (flat)
         here.at[last] = at[0];
       else
@@ -617,9 +617,9 @@ Value Evaluator::layerNorm(mv::LayerNormOp op, const Point &point) {
       return arith::MulFOp::create(b, x, x);
     });
     Value root = math::SqrtOp::create(
-        b, arith::AddFOp::create(
-               b, variance,
-               number(op.getEpsilon().convertToDouble(), rowType)));
+        b,
+        arith::AddFOp::create(
+            b, variance, number(op.getEpsilon().convertToDouble(), rowType)));
     Value scale = arith::DivFOp::create(b, number(1, rowType), root);
     if (!center)
       return {scale};
@@ -727,11 +727,10 @@ Value Evaluator::cumulativeSum(mv::CumulativeSumOp op, const Point &point) {
     source.at[d] = position;
     Value x = widen(evaluate(op.getInput(), source));
     arith::CmpIPredicate predicate =
-        op.getReverse()
-            ? (op.getExclusive() ? arith::CmpIPredicate::sgt
-                                 : arith::CmpIPredicate::sge)
-            : (op.getExclusive() ? arith::CmpIPredicate::slt
-                                 : arith::CmpIPredicate::sle);
+        op.getReverse() ? (op.getExclusive() ? arith::CmpIPredicate::sgt
+                                             : arith::CmpIPredicate::sge)
+                        : (op.getExclusive() ? arith::CmpIPredicate::slt
+                                             : arith::CmpIPredicate::sle);
     Value here = math.scalar(position), limit = math.value(end);
     if (isa<VectorType>(limit.getType()))
       here = e.splat(here, point.lanes);
@@ -825,9 +824,9 @@ Value Evaluator::attention(mv::AttentionOp op, const Point &point) {
       Value x = score(at[0]);
       Value largest = emitMaximum(b, state[0], x);
       // A maximum of -inf has an empty sum; avoid inf - inf.
-      Value isEmpty = arith::CmpFOp::create(
-          b, arith::CmpFPredicate::OEQ, largest,
-          negativeInfinity(*this, rowType));
+      Value isEmpty =
+          arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, largest,
+                                negativeInfinity(*this, rowType));
       Value shift = laneSelect(isEmpty, number(0, rowType), largest);
       Value scale = emitExp(b, arith::SubFOp::create(b, state[0], shift));
       Value term = emitExp(b, arith::SubFOp::create(b, x, shift));
@@ -836,9 +835,8 @@ Value Evaluator::attention(mv::AttentionOp op, const Point &point) {
     SmallVector<Value> state = reduce({keys}, online, row.lanes, -1);
     // All keys masked: PyTorch's i1 masks give zeros, a float mask NaN.
     if (maskType && maskType.isInteger(1)) {
-      Value none = arith::CmpFOp::create(
-          b, arith::CmpFPredicate::OEQ, state[0],
-          negativeInfinity(*this, rowType));
+      Value none = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, state[0],
+                                         negativeInfinity(*this, rowType));
       state[0] = laneSelect(none, number(0, rowType), state[0]);
       state[1] = laneSelect(none, number(1, rowType), state[1]);
     }
@@ -859,7 +857,7 @@ Value Evaluator::attention(mv::AttentionOp op, const Point &point) {
     return {e.fma(weight, y, sums[0])};
   };
   Value total = reduce({keys}, sum, point.lanes, -1)[0];
-  Value divisor = row.lanes == point.lanes ? numbers[1]
-                                           : e.splat(numbers[1], point.lanes);
+  Value divisor =
+      row.lanes == point.lanes ? numbers[1] : e.splat(numbers[1], point.lanes);
   return narrow(arith::DivFOp::create(b, total, divisor), type);
 }

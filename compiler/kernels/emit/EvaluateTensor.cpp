@@ -40,9 +40,8 @@ Value Evaluator::insertSlice(tensor::InsertSliceOp op, const Point &point) {
   Coordinates source;
   SmallVector<Value> sizes;
   SmallVector<bool> below, above;
-  for (auto [d, offset, size, stride] :
-       llvm::enumerate(op.getMixedOffsets(), op.getMixedSizes(),
-                       op.getMixedStrides())) {
+  for (auto [d, offset, size, stride] : llvm::enumerate(
+           op.getMixedOffsets(), op.getMixedSizes(), op.getMixedStrides())) {
     if (getConstantIntValue(stride) != 1)
       return fail(op, type, point, "it inserts with a step");
     source.push_back(math.sub(point.at[d], math.of(scalar(offset))));
@@ -140,7 +139,8 @@ Value Evaluator::concat(tensor::ConcatOp op, const Point &point) {
     }
     SmallVector<bool> below(source.size(), false), above(source.size(), false);
     above[d] = true;
-    // Lanes before `start` were taken by earlier inputs: the mask excludes them.
+    // Lanes before `start` were taken by earlier inputs: the mask excludes
+    // them.
     return select(
         rest, source, dims(input), below, above, type,
         [&](const Point &inside) { return evaluate(input, inside); },
@@ -155,8 +155,7 @@ Value Evaluator::concat(tensor::ConcatOp op, const Point &point) {
           Point after = rest;
           after.mask = later;
           return e.ifThenElse(
-              e.anyLane(later), result,
-              [&] { return from(i + 1, end, after); },
+              e.anyLane(later), result, [&] { return from(i + 1, end, after); },
               [&] { return e.zero(type, rest.lanes); });
         });
   };
@@ -244,7 +243,8 @@ static bool isFlattenableBuffer(MemRefType type, int64_t first, int64_t last) {
   for (int64_t d = last; d >= first; --d) {
     if (type.getDimSize(d) == 1)
       continue;
-    if (ShapedType::isDynamic(strides[d]) || (expected && strides[d] != *expected))
+    if (ShapedType::isDynamic(strides[d]) ||
+        (expected && strides[d] != *expected))
       return false;
     if (type.isDynamicDim(d)) {
       // Only the outermost may be of any size.
@@ -261,8 +261,8 @@ static bool isFlattenableBuffer(MemRefType type, int64_t first, int64_t last) {
 /// The same for the loops of a structured op, given by the dims of its result.
 static bool areLoopsFlattenable(mv::KernelOp kernel, linalg::LinalgOp op,
                                 OpResult result, int64_t first, int64_t last) {
-  AffineMap out = op.getMatchingIndexingMap(
-      op.getDpsInitOperand(result.getResultNumber()));
+  AffineMap out =
+      op.getMatchingIndexingMap(op.getDpsInitOperand(result.getResultNumber()));
   auto type = cast<RankedTensorType>(result.getType());
   SmallVector<unsigned> loops;
   for (int64_t d = first; d <= last; ++d) {
@@ -362,8 +362,8 @@ bool marver::isFlattenable(mv::KernelOp kernel, Value tensor, int64_t first,
       for (int64_t o = first; o < d; ++o)
         isFirst &= type.getDimSize(o) == 1;
       int64_t sourceSize = slice.getSourceType().getDimSize(d);
-      if (!isFirst &&
-          (ShapedType::isDynamic(sourceSize) || sourceSize != type.getDimSize(d)))
+      if (!isFirst && (ShapedType::isDynamic(sourceSize) ||
+                       sourceSize != type.getDimSize(d)))
         return false;
       // A slice of one element may lie anywhere in its dim.
       if (isFirst && d > first && slice.getSourceType().getDimSize(d - 1) != 1)

@@ -177,9 +177,8 @@ void Evaluator::prepareDims(Operation *op) {
             return dimOf(castOp.getSource(), d);
           })
           .Case([&](tensor::ReshapeOp reshape) -> Value {
-            return scalar(coordinateFrom(reshape.getShape(),
-                                         Point(Coordinate(d)))
-                              .base);
+            return scalar(
+                coordinateFrom(reshape.getShape(), Point(Coordinate(d))).base);
           })
           .Case([&](mv::MatmulOp matmul) -> Value {
             auto rhs = cast<RankedTensorType>(matmul.getRhs().getType());
@@ -221,8 +220,8 @@ void Evaluator::prepareDims(Operation *op) {
           });
     };
     for (int64_t d = 0; d < type.getRank(); ++d)
-      sizes[d] = type.isDynamicDim(d) ? dynamic(d)
-                                      : e.constant(type.getDimSize(d));
+      sizes[d] =
+          type.isDynamicDim(d) ? dynamic(d) : e.constant(type.getDimSize(d));
     tensorDims[result] = sizes;
   }
 }
@@ -271,7 +270,8 @@ static SmallVector<Value> parts(const Point &point) {
 /// Moves the insertion point before the loops that `point` does not depend on.
 static void leaveLoops(ImplicitLocOpBuilder &b, const Point &point) {
   SmallVector<Value> values = parts(point);
-  while (auto loop = dyn_cast<scf::ForOp>(b.getInsertionBlock()->getParentOp())) {
+  while (auto loop =
+             dyn_cast<scf::ForOp>(b.getInsertionBlock()->getParentOp())) {
     if (llvm::any_of(values, [&](Value value) {
           return loop.getRegion().isAncestor(value.getParentRegion());
         }))
@@ -314,9 +314,8 @@ Evaluator::shared(const void *what, const Point &point,
     key.push_back(reinterpret_cast<const void *>(c.stride));
   }
   auto it = memo.find(key);
-  if (it != memo.end() && llvm::all_of(it->second, [&](Value value) {
-        return e.isVisible(value);
-      }))
+  if (it != memo.end() &&
+      llvm::all_of(it->second, [&](Value value) { return e.isVisible(value); }))
     return it->second;
   SmallVector<Value, 2> values = make();
   memo[key] = values;
@@ -344,8 +343,8 @@ Value Evaluator::compute(Value tensor, const Point &point) {
         BodyEmitter body(*this, {}, 0, nullptr, nullptr);
         Value value;
         for (auto [i, element] : llvm::enumerate(from.getElements())) {
-          Value one = e.splat(narrow(body.get(element), elementType),
-                              point.lanes);
+          Value one =
+              e.splat(narrow(body.get(element), elementType), point.lanes);
           if (linear.isConstant() && linear.offset == int64_t(i))
             return one;
           Value before = math.lessThan(linear, e.constant(int64_t(i)));
@@ -431,8 +430,8 @@ Value Evaluator::constantElement(arith::ConstantOp op, const Point &point) {
     if (auto floatType = dyn_cast<FloatType>(type)) {
       APFloat value(data->getFloat(i));
       bool loses;
-      value.convert(floatType.getFloatSemantics(),
-                    APFloat::rmNearestTiesToEven, &loses);
+      value.convert(floatType.getFloatSemantics(), APFloat::rmNearestTiesToEven,
+                    &loses);
       return FloatAttr::get(floatType, value);
     }
     return IntegerAttr::get(
@@ -454,7 +453,8 @@ Value Evaluator::constantElement(arith::ConstantOp op, const Point &point) {
     for (int64_t lane = 0; lane < point.lanes; ++lane)
       elements.push_back(element(linear.offset + lane * linear.stride));
     return arith::ConstantOp::create(
-        b, DenseElementsAttr::get(VectorType::get(point.lanes, type), elements));
+        b,
+        DenseElementsAttr::get(VectorType::get(point.lanes, type), elements));
   }
   if (count > 4096)
     return fail(op, type, point,
@@ -473,13 +473,13 @@ Value Evaluator::constantElement(arith::ConstantOp op, const Point &point) {
   // Lanes that do not exist may hold anything.
   Value positions = math.vector(linear);
   if (point.mask)
-    positions = laneSelect(point.mask, positions,
-                           e.zero(b.getI64Type(), point.lanes));
+    positions =
+        laneSelect(point.mask, positions, e.zero(b.getI64Type(), point.lanes));
   SmallVector<Value> lanes;
   for (int64_t lane = 0; lane < point.lanes; ++lane)
     lanes.push_back(entry(vector::ExtractOp::create(b, positions, lane)));
-  return vector::FromElementsOp::create(
-      b, VectorType::get(point.lanes, type), lanes);
+  return vector::FromElementsOp::create(b, VectorType::get(point.lanes, type),
+                                        lanes);
 }
 
 std::optional<Buffer> Evaluator::buffer(Value tensor) {
@@ -544,9 +544,9 @@ std::optional<Buffer> Evaluator::buffer(Value tensor) {
         if (!isFlattenable(e.kernel(), collapse.getSrc(), group.front(),
                            group.back()))
           return buffers[tensor] = std::nullopt;
-        int64_t last = lastNonUnitDim(
-            cast<RankedTensorType>(collapse.getSrc().getType()), group.front(),
-            group.back());
+        int64_t last =
+            lastNonUnitDim(cast<RankedTensorType>(collapse.getSrc().getType()),
+                           group.front(), group.back());
         result.sizes.push_back(dim(tensor, int64_t(d)));
         result.strides.push_back(source->strides[last]);
       }
@@ -646,9 +646,9 @@ Value Evaluator::select(const Point &point, ArrayRef<Coordinate> source,
     Point narrowed = point.with(source);
     if (!laneTest)
       return inside(narrowed);
-    narrowed.mask =
-        point.mask ? Value(arith::AndIOp::create(b, point.mask, laneTest))
-                   : laneTest;
+    narrowed.mask = point.mask
+                        ? Value(arith::AndIOp::create(b, point.mask, laneTest))
+                        : laneTest;
     // A point has at least one lane.
     Value value = e.ifThenElse(
         e.anyLane(narrowed.mask), type, [&] { return inside(narrowed); },
@@ -738,31 +738,30 @@ SmallVector<Value> Evaluator::reduce(ArrayRef<Value> sizes,
     if (unroll > 1) {
       Value chunk = e.constant(unroll * width);
       done = e.mul(e.floorDiv(length, chunk), chunk);
-      state = e.loop(zero, done, unroll * width, state,
-                     [&](Value i, ValueRange carried) {
-                       SmallVector<Value> next;
-                       for (int64_t u = 0; u < unroll; ++u) {
-                         Coordinate c(i, width, 1);
-                         c.offset = u * width;
-                         at[vectorDim] = c;
-                         llvm::append_range(
-                             next, reduction.step(
-                                       at, width, nullptr,
+      state = e.loop(
+          zero, done, unroll * width, state, [&](Value i, ValueRange carried) {
+            SmallVector<Value> next;
+            for (int64_t u = 0; u < unroll; ++u) {
+              Coordinate c(i, width, 1);
+              c.offset = u * width;
+              at[vectorDim] = c;
+              llvm::append_range(
+                  next, reduction.step(at, width, nullptr,
                                        carried.slice(u * count, count)));
-                       }
-                       return next;
-                     });
+            }
+            return next;
+          });
     }
     // Whole vectors that are left, then a partial one, on the first set.
     Value whole = e.mul(e.floorDiv(length, e.constant(width)), width);
     SmallVector<Value> first(ArrayRef<Value>(state).take_front(count));
     if (e.constantValue(whole) != e.constantValue(done) ||
         !e.constantValue(whole))
-      first = e.loop(done, whole, width, first,
-                     [&](Value i, ValueRange carried) {
-                       at[vectorDim] = Coordinate(i, width, 1);
-                       return reduction.step(at, width, nullptr, carried);
-                     });
+      first =
+          e.loop(done, whole, width, first, [&](Value i, ValueRange carried) {
+            at[vectorDim] = Coordinate(i, width, 1);
+            return reduction.step(at, width, nullptr, carried);
+          });
     Value rest = e.sub(length, whole);
     if (e.constantValue(rest) != 0) {
       auto tail = [&] {
@@ -776,8 +775,8 @@ SmallVector<Value> Evaluator::reduce(ArrayRef<Value> sizes,
       if (e.constantValue(rest)) {
         first = tail();
       } else {
-        Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, rest,
-                                           zero);
+        Value some =
+            arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, rest, zero);
         auto op = scf::IfOp::create(b, ValueRange(first).getTypes(), some,
                                     /*addThenBlock=*/true,
                                     /*addElseBlock=*/true);
@@ -814,9 +813,8 @@ SmallVector<Value> Evaluator::reduce(ArrayRef<Value> sizes,
   for (int64_t half = unroll / 2; half > 0; half /= 2)
     for (int64_t u = 0; u < half; ++u) {
       ArrayRef<Value> all(state);
-      SmallVector<Value> joined =
-          reduction.join(all.slice(u * count, count),
-                         all.slice((u + half) * count, count));
+      SmallVector<Value> joined = reduction.join(
+          all.slice(u * count, count), all.slice((u + half) * count, count));
       llvm::copy(joined, state.begin() + u * count);
     }
   state.resize(count);
@@ -826,7 +824,8 @@ SmallVector<Value> Evaluator::reduce(ArrayRef<Value> sizes,
       low.push_back(vector::ShuffleOp::create(
           b, value, value, llvm::to_vector(llvm::seq<int64_t>(0, half))));
       high.push_back(vector::ShuffleOp::create(
-          b, value, value, llvm::to_vector(llvm::seq<int64_t>(half, 2 * half))));
+          b, value, value,
+          llvm::to_vector(llvm::seq<int64_t>(half, 2 * half))));
     }
     state = reduction.join(low, high);
   }

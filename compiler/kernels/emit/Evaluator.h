@@ -10,7 +10,8 @@
 // kernel's operands, by following the definitions:
 //
 //   %1 = linalg.generic {transpose} ins(%arg0)      evaluate(%2, [i, j]) is
-//   %2 = linalg.generic {addf} ins(%1, %arg1)   ->  load arg0[j, i] + load arg1[i, j]
+//   %2 = linalg.generic {addf} ins(%1, %arg1)   ->  load arg0[j, i] + load
+//   arg1[i, j]
 //
 // An anchor (a convolution, say) whose values a family has in registers is
 // given with `define`; what follows it is then computed from these.

@@ -321,8 +321,8 @@ Value KernelEmitter::ifThenElse(Value condition, Type type,
   return op.getResult(0);
 }
 
-SmallVector<Value>
-KernelEmitter::delinearize(Value index, ArrayRef<OpFoldResult> sizes) {
+SmallVector<Value> KernelEmitter::delinearize(Value index,
+                                              ArrayRef<OpFoldResult> sizes) {
   SmallVector<Value> coordinates(sizes.size());
   for (size_t d = sizes.size(); d-- > 1;) {
     Value size = materialize(sizes[d]);
@@ -361,8 +361,7 @@ static Value fromMemory(ImplicitLocOpBuilder &b, Value loaded,
                         Type elementType) {
   if (!elementType.isInteger(1))
     return loaded;
-  Value zero =
-      arith::ConstantOp::create(b, b.getZeroAttr(loaded.getType()));
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(loaded.getType()));
   return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, loaded, zero);
 }
 
@@ -384,9 +383,9 @@ static int64_t laneCount(Value vector) {
 }
 
 Value KernelEmitter::load(Value pointer, Type elementType, int64_t lanes) {
-  Value loaded = LLVM::LoadOp::create(
-      b, laneType(memoryType(elementType), lanes), pointer,
-      unsigned(elementBytes(elementType)));
+  Value loaded =
+      LLVM::LoadOp::create(b, laneType(memoryType(elementType), lanes), pointer,
+                           unsigned(elementBytes(elementType)));
   return fromMemory(b, loaded, elementType);
 }
 
@@ -465,9 +464,9 @@ Value KernelEmitter::laneMask(Value count, int64_t lanes) {
   return cached(Mask, count, constant(lanes), [&]() -> Value {
     auto type = VectorType::get(lanes, b.getI32Type());
     Value numbers = arith::ConstantOp::create(
-        b, DenseElementsAttr::get(
-               type,
-               ArrayRef(llvm::to_vector(llvm::seq<int32_t>(0, int32_t(lanes))))));
+        b, DenseElementsAttr::get(type,
+                                  ArrayRef(llvm::to_vector(
+                                      llvm::seq<int32_t>(0, int32_t(lanes))))));
     Value narrow = arith::TruncIOp::create(b, b.getI32Type(), count);
     return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, numbers,
                                  splat(narrow, lanes));
@@ -490,8 +489,8 @@ Value KernelEmitter::splat(Value scalar, int64_t lanes) {
 }
 
 Value KernelEmitter::zero(Type elementType, int64_t lanes) {
-  return arith::ConstantOp::create(
-      b, b.getZeroAttr(laneType(elementType, lanes)));
+  return arith::ConstantOp::create(b,
+                                   b.getZeroAttr(laneType(elementType, lanes)));
 }
 
 Value KernelEmitter::fma(Value a, Value x, Value c) {
@@ -517,10 +516,9 @@ void KernelEmitter::reportFailure(int code, Operation *op) {
   Value status = LLVM::GEPOp::create(
       b, callPointer.getType(), b.getI8Type(), callPointer,
       ArrayRef<LLVM::GEPArg>{int32_t(offsetof(mv_call, status))});
-  LLVM::AtomicCmpXchgOp::create(b, status, constant(0),
-                                constant((place << 8) | code),
-                                LLVM::AtomicOrdering::monotonic,
-                                LLVM::AtomicOrdering::monotonic);
+  LLVM::AtomicCmpXchgOp::create(
+      b, status, constant(0), constant((place << 8) | code),
+      LLVM::AtomicOrdering::monotonic, LLVM::AtomicOrdering::monotonic);
 }
 
 void KernelEmitter::reportFailureIf(Value condition, int code, Operation *op) {

@@ -65,8 +65,8 @@ public:
   }
   Value less(Value x, Value y) const { return compare("olt", x, y); }
   Value compare(StringRef predicate, Value x, Value y) const {
-    return arith::CmpFOp::create(
-        b, *arith::symbolizeCmpFPredicate(predicate), x, y);
+    return arith::CmpFOp::create(b, *arith::symbolizeCmpFPredicate(predicate),
+                                 x, y);
   }
   Value select(Value condition, Value yes, Value no) const {
     return arith::SelectOp::create(b, condition, yes, no);
@@ -125,8 +125,8 @@ static ExpParts reduceExp(const Float &f, Value x) {
   double magic = f.isDouble() ? 6755399441055744.0 : 12582912.0;
   Value shifted = f.fma(x, f.constant(1 / kLn2), f.constant(magic));
   Value rounded = f.sub(shifted, f.constant(magic));
-  Value n = arith::SubIOp::create(f.b, f.bits(shifted),
-                                  f.bits(f.constant(magic)));
+  Value n =
+      arith::SubIOp::create(f.b, f.bits(shifted), f.bits(f.constant(magic)));
   // ln2 in two parts; the products are exact in the fma.
   double high = f.isDouble() ? 0x1.62e42fefa39efp-1 : double(float(kLn2));
   double low = f.isDouble() ? 0x1.abc9e3b39803fp-56 : kLn2 - high;
@@ -136,19 +136,18 @@ static ExpParts reduceExp(const Float &f, Value x) {
   static const double single[] = {0.5, 0.16666575985420823,
                                   0.041666553362644264, 0.0083633458109871103,
                                   0.0013926391896140632};
-  static const double precise[] = {
-      0.5,
-      0.16666666666666669,
-      0.041666666666623171,
-      0.0083333333333299887,
-      0.0013888888917690603,
-      0.00019841269863420349,
-      2.4801520557017829e-05,
-      2.755726789174553e-06,
-      2.7620438948634417e-07,
-      2.510065503606659e-08};
-  Value q = f.isDouble() ? f.polynomial(rest, precise)
-                         : f.polynomial(rest, single);
+  static const double precise[] = {0.5,
+                                   0.16666666666666669,
+                                   0.041666666666623171,
+                                   0.0083333333333299887,
+                                   0.0013888888917690603,
+                                   0.00019841269863420349,
+                                   2.4801520557017829e-05,
+                                   2.755726789174553e-06,
+                                   2.7620438948634417e-07,
+                                   2.510065503606659e-08};
+  Value q =
+      f.isDouble() ? f.polynomial(rest, precise) : f.polynomial(rest, single);
   return {n, f.fma(f.mul(rest, rest), q, rest)};
 }
 
@@ -156,8 +155,7 @@ static ExpParts reduceExp(const Float &f, Value x) {
 static Value powerOfTwo(const Float &f, Value n) {
   int64_t bias = f.isDouble() ? 1023 : 127, mantissa = f.isDouble() ? 52 : 23;
   Value biased = arith::AddIOp::create(f.b, n, f.integer(bias));
-  return f.fromBits(
-      arith::ShLIOp::create(f.b, biased, f.integer(mantissa)));
+  return f.fromBits(arith::ShLIOp::create(f.b, biased, f.integer(mantissa)));
 }
 
 static Value emitExp(const Float &f, Value x) {
@@ -215,21 +213,20 @@ static Value emitLog(const Float &f, Value x) {
                                0.13268730539100895, 0.1308707158006738};
     Value s = f.div(y, f.add(y, f.constant(2)));
     Value z = f.mul(s, s);
-    Value tail = f.fma(f.mul(s, z), f.polynomial(z, w),
-                       f.mul(k, f.constant(low)));
+    Value tail =
+        f.fma(f.mul(s, z), f.polynomial(z, w), f.mul(k, f.constant(low)));
     // 2s = y - s y, with y exact.
     result = f.sub(tail, f.mul(s, y));
     result = f.add(result, y);
   } else {
     // log(1 + y) = y - y^2 / 2 + y^3 q(y), 3.2e-9.
-    static const double q[] = {0.33333331180030046,  -0.24999996957950882,
-                               0.20000715748892101,  -0.16667802319501254,
-                               0.1424905764569748,   -0.12425687331451106,
-                               0.1168541992348674,   -0.11479733846637635,
-                               0.069716114714511779};
+    static const double q[] = {
+        0.33333331180030046,  -0.24999996957950882, 0.20000715748892101,
+        -0.16667802319501254, 0.1424905764569748,   -0.12425687331451106,
+        0.1168541992348674,   -0.11479733846637635, 0.069716114714511779};
     Value z = f.mul(y, y);
-    Value tail = f.fma(f.mul(z, y), f.polynomial(y, q),
-                       f.mul(k, f.constant(low)));
+    Value tail =
+        f.fma(f.mul(z, y), f.polynomial(y, q), f.mul(k, f.constant(low)));
     tail = f.fma(z, f.constant(-0.5), tail);
     result = f.add(y, tail);
   }
@@ -276,31 +273,32 @@ static Value emitErf(const Float &f, Value x) {
   Value small, large;
   if (f.isDouble()) {
     // x p(x^2) up to 1, 8.1e-18.
-    static const double p[] = {
-        1.1283791670955126,     -0.37612638903183543,  0.11283791670945006,
-        -0.02686617064323777,   0.0052239776071164225, -0.00085483259753896918,
-        0.00012055294904839707, -1.4924736907419661e-05,
-        1.6447424703317362e-06, -1.6208483801871705e-07,
-        1.3720064546777686e-08, -7.7958988270021425e-10};
-    // erfc(x) e^(x^2) as a polynomial of (x - 4) / (x + 4) from 1 to 28, 1.7e-17.
-    static const double q[] = {
-        0.13699945762506138,     -0.25906804876017164,
-        0.21871967891826474,     -0.16425781669731063,
-        0.10896317739891784,     -0.063107815639669301,
-        0.031299056518262626,    -0.01284394603271379,
-        0.0040602636312413948,   -0.00079912679900940491,
-        -2.1761795045113936e-05, 7.8983092021427383e-05,
-        -2.2555578665748579e-05, -1.9029116790411628e-06,
-        2.9427852216095186e-06,  -4.0913139568627969e-07,
-        -2.7995898723597957e-07, 9.5734381847899933e-08,
-        1.9892098400001014e-08,  -1.3180148711888002e-08,
-        8.8267640388846303e-10};
+    static const double p[] = {1.1283791670955126,     -0.37612638903183543,
+                               0.11283791670945006,    -0.02686617064323777,
+                               0.0052239776071164225,  -0.00085483259753896918,
+                               0.00012055294904839707, -1.4924736907419661e-05,
+                               1.6447424703317362e-06, -1.6208483801871705e-07,
+                               1.3720064546777686e-08, -7.7958988270021425e-10};
+    // erfc(x) e^(x^2) as a polynomial of (x - 4) / (x + 4) from 1 to
+    // 28, 1.7e-17.
+    static const double q[] = {0.13699945762506138,     -0.25906804876017164,
+                               0.21871967891826474,     -0.16425781669731063,
+                               0.10896317739891784,     -0.063107815639669301,
+                               0.031299056518262626,    -0.01284394603271379,
+                               0.0040602636312413948,   -0.00079912679900940491,
+                               -2.1761795045113936e-05, 7.8983092021427383e-05,
+                               -2.2555578665748579e-05, -1.9029116790411628e-06,
+                               2.9427852216095186e-06,  -4.0913139568627969e-07,
+                               -2.7995898723597957e-07, 9.5734381847899933e-08,
+                               1.9892098400001014e-08,  -1.3180148711888002e-08,
+                               8.8267640388846303e-10};
     small = f.mul(x, f.polynomial(z, p));
     Value limited =
         f.select(f.compare("ogt", a, f.constant(28)), f.constant(28), a);
-    Value t = f.div(f.sub(limited, f.constant(4)), f.add(limited, f.constant(4)));
-    Value tail = f.mul(emitExp(f, f.neg(f.mul(limited, limited))),
-                       f.polynomial(t, q));
+    Value t =
+        f.div(f.sub(limited, f.constant(4)), f.add(limited, f.constant(4)));
+    Value tail =
+        f.mul(emitExp(f, f.neg(f.mul(limited, limited))), f.polynomial(t, q));
     large = f.sub(f.constant(1), tail);
   } else {
     // x p(x^2) up to 1, 1.3e-9.
@@ -309,12 +307,11 @@ static Value emitErf(const Float &f, Value x) {
                                0.0051890874234339739, -0.00080168642871658699,
                                7.8758750626854883e-05};
     // log(erfc(x)) from 1 to 4, where erf is 1 - 1.5e-8; erf to 5.7e-10.
-    static const double q[] = {
-        0.00032013804967769883, -1.130233434841994,
-        -0.63182605155916305,   -0.11008008294882024,
-        0.026421136005663898,   -0.0047595962932662651,
-        0.00059680562566077975, -4.6058042689189781e-05,
-        1.6371514145936436e-06};
+    static const double q[] = {0.00032013804967769883, -1.130233434841994,
+                               -0.63182605155916305,   -0.11008008294882024,
+                               0.026421136005663898,   -0.0047595962932662651,
+                               0.00059680562566077975, -4.6058042689189781e-05,
+                               1.6371514145936436e-06};
     small = f.mul(x, f.polynomial(z, p));
     Value limited =
         f.select(f.compare("ogt", a, f.constant(4)), f.constant(4), a);
@@ -326,21 +323,16 @@ static Value emitErf(const Float &f, Value x) {
 /// 1 - erf(x), also where it is tiny (f64 only).
 static Value emitErfc(const Float &f, Value x) {
   static const double q[] = {
-      0.13699945762506138,     -0.25906804876017164,
-      0.21871967891826474,     -0.16425781669731063,
-      0.10896317739891784,     -0.063107815639669301,
-      0.031299056518262626,    -0.01284394603271379,
-      0.0040602636312413948,   -0.00079912679900940491,
-      -2.1761795045113936e-05, 7.8983092021427383e-05,
-      -2.2555578665748579e-05, -1.9029116790411628e-06,
-      2.9427852216095186e-06,  -4.0913139568627969e-07,
-      -2.7995898723597957e-07, 9.5734381847899933e-08,
-      1.9892098400001014e-08,  -1.3180148711888002e-08,
-      8.8267640388846303e-10};
+      0.13699945762506138,     -0.25906804876017164,    0.21871967891826474,
+      -0.16425781669731063,    0.10896317739891784,     -0.063107815639669301,
+      0.031299056518262626,    -0.01284394603271379,    0.0040602636312413948,
+      -0.00079912679900940491, -2.1761795045113936e-05, 7.8983092021427383e-05,
+      -2.2555578665748579e-05, -1.9029116790411628e-06, 2.9427852216095186e-06,
+      -4.0913139568627969e-07, -2.7995898723597957e-07, 9.5734381847899933e-08,
+      1.9892098400001014e-08,  -1.3180148711888002e-08, 8.8267640388846303e-10};
   Value direct = f.sub(f.constant(1), emitErf(f, x));
   Value limited = f.clamp(x, 1, 28);
-  Value t =
-      f.div(f.sub(limited, f.constant(4)), f.add(limited, f.constant(4)));
+  Value t = f.div(f.sub(limited, f.constant(4)), f.add(limited, f.constant(4)));
   Value square = f.mul(limited, limited);
   // x^2 is rounded; e^-x^2 needs what was lost.
   Value lost = f.fma(limited, limited, f.neg(square));
@@ -370,7 +362,7 @@ static SineParts reduceSine(const Float &f, Value x) {
   r = f.fma(n, f.constant(-0x1.1a62633145c07p-54), r);
   r = f.fma(n, f.constant(0x1.f1976b7ed8fbcp-110), r);
   // sin r = r + r^3 p(r^2), cos r = 1 - r^2 / 2 + r^4 q(r^2): 1.4e-17, 7e-19.
-  static const double p[] = {-0.16666666666666666,   0.0083333333333309185,
+  static const double p[] = {-0.16666666666666666,    0.0083333333333309185,
                              -0.00019841269836712495, 2.755731607868067e-06,
                              -2.5051126876085338e-08, 1.5917771759341917e-10};
   static const double q[] = {0.041666666666666664,   -0.0013888888888887378,
@@ -430,14 +422,14 @@ static Value emitAtan2(const Float &f, Value y, Value x) {
   // 0 / 0 and inf / inf stand for 0 and 1.
   Value ratio = f.div(low, high);
   ratio = f.select(f.compare("oeq", high, f.constant(0)), f.constant(0), ratio);
-  ratio = f.select(f.compare("oeq", low, f.constant(kInfinity)),
-                   f.constant(1), ratio);
+  ratio = f.select(f.compare("oeq", low, f.constant(kInfinity)), f.constant(1),
+                   ratio);
   Value angle = emitAtan(f, ratio);
   angle = f.select(isSteep, f.sub(f.constant(kPi / 2), angle), angle);
   // The sign bit of x counts, also that of -0.
   Value sign = f.copySign(f.constant(1), x);
-  angle = f.select(f.less(sign, f.constant(0)),
-                   f.sub(f.constant(kPi), angle), angle);
+  angle = f.select(f.less(sign, f.constant(0)), f.sub(f.constant(kPi), angle),
+                   angle);
   angle = f.copySign(angle, y);
   Value isNaN = f.compare("uno", x, y);
   return f.select(isNaN, f.constant(kNaN), angle);
@@ -445,15 +437,13 @@ static Value emitAtan2(const Float &f, Value y, Value x) {
 
 static Value emitAsin(const Float &f, Value x) {
   Value one = f.constant(1);
-  Value root = math::SqrtOp::create(
-      f.b, f.mul(f.sub(one, x), f.add(one, x)));
+  Value root = math::SqrtOp::create(f.b, f.mul(f.sub(one, x), f.add(one, x)));
   return emitAtan2(f, x, root);
 }
 
 static Value emitAcos(const Float &f, Value x) {
   Value one = f.constant(1);
-  Value root = math::SqrtOp::create(
-      f.b, f.mul(f.sub(one, x), f.add(one, x)));
+  Value root = math::SqrtOp::create(f.b, f.mul(f.sub(one, x), f.add(one, x)));
   return emitAtan2(f, root, x);
 }
 
@@ -468,18 +458,17 @@ static Value emitPow(const Float &f, Value x, Value y) {
   Value isWhole = f.compare("oeq", floor, y);
   Value half = f.mul(y, f.constant(0.5));
   Value isOdd = arith::AndIOp::create(
-      f.b, isWhole,
-      f.compare("one", math::FloorOp::create(f.b, half), half));
+      f.b, isWhole, f.compare("one", math::FloorOp::create(f.b, half), half));
   Value isNegative = f.less(f.copySign(one, x), zero);
   Value flips = arith::AndIOp::create(f.b, isNegative, isOdd);
   result = f.select(flips, f.neg(result), result);
   // A negative number to a broken power.
   Value hasNone = arith::AndIOp::create(
-      f.b, arith::AndIOp::create(f.b, f.less(x, zero),
-                                 f.compare("ogt", ax, zero)),
+      f.b,
+      arith::AndIOp::create(f.b, f.less(x, zero), f.compare("ogt", ax, zero)),
       f.compare("one", floor, y));
-  hasNone = arith::AndIOp::create(
-      f.b, hasNone, f.less(ax, f.constant(kInfinity)));
+  hasNone =
+      arith::AndIOp::create(f.b, hasNone, f.less(ax, f.constant(kInfinity)));
   result = f.select(hasNone, f.constant(kNaN), result);
   result = f.select(f.compare("uno", x, y), f.constant(kNaN), result);
   // x^0 and 1^y are 1, even of NaN.
@@ -538,9 +527,8 @@ static Value emitCbrt(const Float &f, Value x) {
   // One Newton step mends what the logarithm lost.
   Value square = f.mul(y, y);
   Value step = f.div(f.sub(y, f.div(a, square)), f.constant(3));
-  Value isPlain = arith::AndIOp::create(
-      f.b, f.compare("ogt", a, f.constant(0)),
-      f.less(a, f.constant(kInfinity)));
+  Value isPlain = arith::AndIOp::create(f.b, f.compare("ogt", a, f.constant(0)),
+                                        f.less(a, f.constant(kInfinity)));
   y = f.select(isPlain, f.sub(y, step), y);
   return f.copySign(y, x);
 }
@@ -575,8 +563,7 @@ static Value emitExtremum(ImplicitLocOpBuilder &b, Value x, Value y,
   Float f(b, x.getType());
   if (isNumberConstant(y))
     std::swap(x, y);
-  Value result =
-      f.select(arith::CmpFOp::create(b, keeps, x, y), x, y);
+  Value result = f.select(arith::CmpFOp::create(b, keeps, x, y), x, y);
   if (isNumberConstant(x))
     return result;
   return f.select(f.compare("uno", x, x), x, result);
@@ -625,12 +612,10 @@ Value marver::emitMath(ImplicitLocOpBuilder &b, Operation *op,
           .Case([&](math::RsqrtOp) {
             return f.div(f.constant(1), math::SqrtOp::create(b, x));
           })
-          .Case([&](arith::MaximumFOp) {
-            return emitMaximum(b, x, operands[1]);
-          })
-          .Case([&](arith::MinimumFOp) {
-            return emitMinimum(b, x, operands[1]);
-          })
+          .Case(
+              [&](arith::MaximumFOp) { return emitMaximum(b, x, operands[1]); })
+          .Case(
+              [&](arith::MinimumFOp) { return emitMinimum(b, x, operands[1]); })
           .Case([&](math::ClampFOp) {
             return emitMinimum(b, emitMaximum(b, x, operands[1]), operands[2]);
           })

@@ -96,7 +96,8 @@ static int64_t workPerElement(Value tensor) {
     for (auto [size, type] : llvm::zip_equal(linalgOp.getStaticLoopRanges(),
                                              linalgOp.getIteratorTypesArray()))
       if (type == utils::IteratorType::reduction)
-        work *= ShapedType::isDynamic(size) ? kGuess : std::max<int64_t>(size, 1);
+        work *=
+            ShapedType::isDynamic(size) ? kGuess : std::max<int64_t>(size, 1);
   return work;
 }
 
@@ -112,7 +113,8 @@ static bool areAdjacent(MemRefType buffer, tensor::PadOp pad, int64_t d) {
   if (failed(buffer.getStridesAndOffset(strides, offset)))
     return false;
   return !ShapedType::isDynamic(strides[d]) &&
-         !ShapedType::isDynamic(strides[d + 1]) && !buffer.isDynamicDim(d + 1) &&
+         !ShapedType::isDynamic(strides[d + 1]) &&
+         !buffer.isDynamicDim(d + 1) &&
          strides[d] == strides[d + 1] * buffer.getDimSize(d + 1);
 }
 
@@ -177,7 +179,8 @@ static SmallVector<Sweep> planSweeps(mv::KernelOp kernel,
     for (size_t g = sweep.groups.size(); g-- > 0;) {
       int64_t size = 1;
       bool isStatic = true;
-      for (int64_t d = sweep.groups[g].first; d <= sweep.groups[g].second; ++d) {
+      for (int64_t d = sweep.groups[g].first; d <= sweep.groups[g].second;
+           ++d) {
         isStatic &= !type.isDynamicDim(d);
         size *= std::max<int64_t>(guess(type.getDimSize(d)), 1);
       }
@@ -242,8 +245,7 @@ static OpFoldResult pointwiseExtent(OpBuilder &builder, Location loc,
     for (auto [first, last] : sweep.groups) {
       OpFoldResult size = builder.getIndexAttr(1);
       for (int64_t d = first; d <= last; ++d) {
-        OpFoldResult dim =
-            memref::getMixedSize(builder, loc, outs[number], d);
+        OpFoldResult dim = memref::getMixedSize(builder, loc, outs[number], d);
         if (strip)
           dim = apply(s0 - *getConstantIntValue(pad.getMixedLowPad()[d]) -
                           *getConstantIntValue(pad.getMixedHighPad()[d]),
@@ -252,9 +254,8 @@ static OpFoldResult pointwiseExtent(OpBuilder &builder, Location loc,
       }
       sizes.push_back(size);
     }
-    OpFoldResult extent =
-        sweepExtent<OpFoldResult>(sweep, sizes, builder.getIndexAttr(1),
-                                  multiply, ceilDiv);
+    OpFoldResult extent = sweepExtent<OpFoldResult>(
+        sweep, sizes, builder.getIndexAttr(1), multiply, ceilDiv);
     total = apply(s0 + s1, {total, extent});
   }
   return total;
@@ -348,8 +349,7 @@ static void emitSweep(Evaluator &evaluator, ResultWriter &writer,
   isWhole |= known && *known <= sweep.chunk;
   Value chunk = e.constant(sweep.chunk);
   if (!isWhole)
-    extents.push_back(
-        e.floorDiv(e.add(size, sweep.chunk - 1), chunk));
+    extents.push_back(e.floorDiv(e.add(size, sweep.chunk - 1), chunk));
   e.loop(from, to, 1, [&](Value i) {
     SmallVector<Value> index = e.delinearize(i, extents);
     for (size_t g = 0; g < sweep.split; ++g)

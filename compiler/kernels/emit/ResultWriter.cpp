@@ -101,11 +101,11 @@ void ResultWriter::store(unsigned number, const Point &point, Value value) {
       int64_t rank = type.getRank();
       Coordinates outer(rank);
       for (int64_t d = 0; d < rank; ++d)
-        outer[unpack.getOuterDimsPerm().empty() ? d
-                                                : unpack.getOuterDimsPerm()[d]] =
-            at[d];
-      for (auto [i, d, tile] : llvm::enumerate(unpack.getInnerDimsPos(),
-                                               unpack.getMixedTiles())) {
+        outer[unpack.getOuterDimsPerm().empty()
+                  ? d
+                  : unpack.getOuterDimsPerm()[d]] = at[d];
+      for (auto [i, d, tile] :
+           llvm::enumerate(unpack.getInnerDimsPos(), unpack.getMixedTiles())) {
         Coordinate size = math.of(evaluator.scalar(tile));
         outer[d] = math.add(math.mul(outer[d], size), at[rank + i]);
         // The last block's tail does not exist outside of it.
@@ -207,8 +207,8 @@ void ResultWriter::fillBorder(unsigned number, tensor::PadOp pad,
   if (lastPadded < 0)
     return;
   BodyEmitter body(evaluator, {}, 0, nullptr, nullptr);
-  Value scalarValue = evaluator.narrow(
-      body.get(pad.getConstantPaddingValue()), buffer.elementType);
+  Value scalarValue = evaluator.narrow(body.get(pad.getConstantPaddingValue()),
+                                       buffer.elementType);
   Value vectorValue = e.splat(scalarValue, lanes);
 
   // A run of `count` inner positions from `start` of dim `lastPadded`, with all
@@ -263,7 +263,8 @@ void ResultWriter::fillBorder(unsigned number, tensor::PadOp pad,
     for (int64_t d = 0; d < lastPadded; ++d) {
       auto test = [&](arith::CmpIPredicate predicate, Value bound) {
         Value holds = arith::CmpIOp::create(b, predicate, at[d], bound);
-        inside = inside ? Value(arith::AndIOp::create(b, inside, holds)) : holds;
+        inside =
+            inside ? Value(arith::AndIOp::create(b, inside, holds)) : holds;
       };
       if (e.constantValue(low[d]) != 0)
         test(arith::CmpIPredicate::sge, low[d]);

@@ -10,9 +10,9 @@
 // convolution, an unpack, a reshape, a cast) are undone at the store.
 //
 //   %c = <anchor>                       write(result, point of %c) evaluates %e
-//   %e = linalg.generic %c, %residual   there and stores it inside of the padded
-//   %p = tensor.pad %e                  buffer; fillBorder() writes the rest
-//   mv.yield %p
+//   %e = linalg.generic %c, %residual   there and stores it inside of the
+//   padded %p = tensor.pad %e                  buffer; fillBorder() writes the
+//   rest mv.yield %p
 //
 //===----------------------------------------------------------------------===//
 
