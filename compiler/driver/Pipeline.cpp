@@ -12,6 +12,7 @@
 
 #include "compiler/driver/Pipeline.h"
 
+#include "compiler/buffers/Passes.h"
 #include "compiler/graph/Passes.h"
 #include "compiler/ir/MvDialect.h"
 #include "compiler/kernels/Passes.h"
@@ -77,7 +78,9 @@ static void buildKernelsPipeline(OpPassManager &manager,
 }
 
 static void buildBuffersPipeline(OpPassManager &manager,
-                                 const PipelineOptions &options) {}
+                                 const PipelineOptions &options) {
+  marver::buildBuffersPipeline(manager, options.target);
+}
 
 void buildStagePipeline(OpPassManager &manager, Stage stage,
                         const PipelineOptions &options) {
