@@ -230,6 +230,14 @@ int64_t chooseStreams(const ContractionShape &shape, int64_t vectors,
   return streams;
 }
 
+/// Small bodies are unrolled until the loop's own instructions do not count.
+int64_t chooseUnroll(int64_t accumulators, int64_t most) {
+  int64_t unroll = 1;
+  while (unroll * 2 <= most && unroll * accumulators < 24)
+    unroll *= 2;
+  return unroll;
+}
+
 /// Schedule of a contraction whose weights are packed in panels of
 /// `panelWidth`.
 DictionaryAttr scheduleContraction(MLIRContext *context,
@@ -251,11 +259,8 @@ DictionaryAttr scheduleContraction(MLIRContext *context,
   } else {
     split = splitContraction(shape, tile, panelCount, bytes, target, reason);
   }
-  // Small bodies are unrolled until the loop's own instructions do not count.
-  int64_t accumulators = tile.rows * tile.pixels * vectors * streams;
-  int64_t unroll = 1;
-  while (unroll * 2 <= bodySteps && unroll * accumulators < 24)
-    unroll *= 2;
+  int64_t unroll =
+      chooseUnroll(tile.rows * tile.pixels * vectors * streams, bodySteps);
   // Weights that no cache holds arrive in time only if asked for in time: where
   // a panel is used by few tiles, the hardware's prefetcher is too late.
   int64_t pixels = guess(shape.rows, 1) * guess(shape.width, 64);
@@ -440,22 +445,27 @@ std::optional<KernelChoice> chooseDepthwise(mv::DepthwiseConvOp op,
 std::optional<KernelChoice> choosePool(mv::PoolOp op,
                                        const TargetInfo &target) {
   auto result = cast<RankedTensorType>(op.getResult().getType());
+  if (!op.getBlocked() || !result.getElementType().isF32() ||
+      result.getShape().back() != target.lanes)
+    return std::nullopt;
   Builder builder(op.getContext());
-  int64_t spatial = result.getRank() - (op.getBlocked() ? 3 : 2);
-  bool vectors = op.getBlocked() && result.getElementType().isF32() &&
-                 result.getShape().back() == target.lanes;
-  int64_t width = guess(result.getShape()[spatial + 1], 56);
+  int64_t spatial = op.getWindow().size();
+  int64_t width = guess(result.getShape()[spatial + 1], 64);
+  int64_t chunk = std::clamp<int64_t>(width, 1, 64);
+  // The window's columns of a chunk go through scratch memory.
+  int64_t columns = (chunk - 1) * op.getStrides().back() +
+                    (op.getWindow().back() - 1) * op.getDilations().back() + 1;
+  if (columns * target.lanes * 4 > target.l2Bytes)
+    return std::nullopt;
   int64_t stripRows =
-      spatial > 1
-          ? std::max<int64_t>(ceilDiv(64, std::max<int64_t>(width, 1)), 1)
-          : 0;
-  std::string reason = vectors ? "one vector per pixel and channel block"
-                               : "one value at a time: not blocked f32";
+      spatial > 1 ? ceilDiv(64, std::max<int64_t>(width, 1)) : 0;
+  std::string reason =
+      llvm::formatv("rows, then columns, {0} outputs at a time", chunk);
   return KernelChoice{
       "pool",
       builder.getDictionaryAttr(
-          {pairAttr(builder, "tile", 1, vectors ? 8 : 1),
-           pairAttr(builder, "strip", stripRows, 0),
+          {pairAttr(builder, "tile", 1, std::min<int64_t>(chunk, 4)),
+           pairAttr(builder, "strip", stripRows, chunk),
            builder.getNamedAttr("reason", builder.getStringAttr(reason))})};
 }
 
@@ -476,22 +486,23 @@ std::optional<KernelChoice> chooseMatmul(mv::MatmulOp op,
   shape.pixelStrideBytes =
       isDynamic(shape.reduction) ? 4096 : shape.reduction * 4;
   int64_t panelWidth = choosePanelWidth(shape, target);
-  ContractionBytes bytes;
-  bytes.weights = shape.outputs * guess(shape.reduction, 256) * 4;
-  bytes.inputRow = guess(shape.width, 256) * guess(shape.reduction, 256) * 4;
-  int64_t panelCount = ceilDiv(shape.outputs, panelWidth);
-  DictionaryAttr schedule = scheduleContraction(
-      op.getContext(), shape, panelWidth, panelCount, bytes, 4, target);
-  SmallVector<NamedAttribute> attributes(schedule.getValue());
+  int64_t vectors = panelWidth / target.lanes;
+  RegisterTile tile = bestTile(shape, vectors, target);
+  // A panel may be packed first: enough rows to make up for it, few enough for
+  // their sums to stay in the L1 cache.
+  int64_t strip = std::min<int64_t>(guess(shape.width, 128), 128);
+  strip = roundUp(std::max<int64_t>(strip, 1), tile.pixels);
   Builder builder(op.getContext());
-  // The columns of a panel are the emitter's to know: nothing is packed yet.
-  attributes.push_back(intAttr(builder, "columns", panelWidth));
-  for (NamedAttribute &attribute : attributes)
-    if (attribute.getName() == "streams")
-      attribute.setValue(builder.getI64IntegerAttr(1));
-    else if (attribute.getName() == "prefetch")
-      attribute.setValue(builder.getBoolAttr(false));
-  return KernelChoice{"matmul", builder.getDictionaryAttr(attributes)};
+  std::string reason = llvm::formatv("{0} rows by {1} vectors, strips of {2}",
+                                     tile.pixels, vectors, strip);
+  return KernelChoice{
+      "matmul",
+      builder.getDictionaryAttr(
+          {pairAttr(builder, "tile", 1, tile.pixels),
+           pairAttr(builder, "strip", 0, strip), intAttr(builder, "panels", 1),
+           intAttr(builder, "columns", panelWidth),
+           intAttr(builder, "unroll", chooseUnroll(tile.pixels * vectors, 4)),
+           builder.getNamedAttr("reason", builder.getStringAttr(reason))})};
 }
 
 } // namespace

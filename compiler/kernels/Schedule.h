@@ -14,6 +14,8 @@
 // Keys of the schedules:
 //   tile     [rows, pixels] of outputs that one register tile holds
 //   strip    [rows, pixels] of outputs that one parallel index does (0: all)
+//            (pool: pixels is the chunk that goes through scratch memory)
+//   columns  matmul: columns of a panel
 //   panels   contraction: panels of packed weights that a parallel index does
 //   streams  contraction: panels read side by side (matrix times vector)
 //   taps     depthwise: taps whose weights are in registers at one time

@@ -10,7 +10,9 @@
 using namespace marver;
 
 const KernelFamily *marver::findKernelFamily(llvm::StringRef name) {
-  static const KernelFamily *const families[] = {&pointwiseFamily};
+  static const KernelFamily *const families[] = {
+      &pointwiseFamily, &contractionFamily, &depthwiseFamily, &matmulFamily,
+      &poolFamily};
   for (const KernelFamily *family : families)
     if (family->name == name)
       return family;

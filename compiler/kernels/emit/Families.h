@@ -19,6 +19,14 @@ namespace marver {
 
 /// Every element of every result by itself: what is right for any kernel.
 extern const KernelFamily pointwiseFamily;
+/// mv.packed_conv and mv.packed_matmul.
+extern const KernelFamily contractionFamily;
+/// mv.depthwise_conv.
+extern const KernelFamily depthwiseFamily;
+/// mv.matmul of two values.
+extern const KernelFamily matmulFamily;
+/// mv.pool on blocked tensors.
+extern const KernelFamily poolFamily;
 
 } // namespace marver
 

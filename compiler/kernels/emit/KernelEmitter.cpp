@@ -298,7 +298,7 @@ SmallVector<Value> KernelEmitter::loop(
 
 void KernelEmitter::ifThen(Value condition, llvm::function_ref<void()> then,
                            llvm::function_ref<void()> otherwise) {
-  auto op = scf::IfOp::create(b, condition, otherwise != nullptr);
+  auto op = scf::IfOp::create(b, condition, bool(otherwise));
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(op.thenYield());
   then();
@@ -494,8 +494,7 @@ Value KernelEmitter::zero(Type elementType, int64_t lanes) {
 }
 
 Value KernelEmitter::fma(Value a, Value x, Value c) {
-  if (isa<VectorType>(a.getType()))
-    return vector::FMAOp::create(b, a, x, c);
+  // Not vector.fma, which LLVM may take apart again.
   return math::FmaOp::create(b, a, x, c);
 }
 

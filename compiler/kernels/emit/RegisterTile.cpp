@@ -1,0 +1,198 @@
+//===- RegisterTile.cpp - The inner kernel of contractions ----------------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/kernels/emit/RegisterTile.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+using namespace mlir;
+
+namespace marver {
+
+/// FMAs of a loop that is written out instead of looped over.
+static constexpr int64_t kMostUnrolled = 256;
+
+namespace {
+class Accumulation {
+public:
+  Accumulation(KernelEmitter &e, const RegisterTile &tile,
+               const ReductionNest &nest)
+      : e(e), tile(tile), nest(nest), f32(e.builder().getF32Type()),
+        lanes(e.target().lanes) {}
+
+  SmallVector<Value> run(Value input, Value weights,
+                         SmallVector<Value> accumulators) {
+    return loops(nest.loops, input, weights, std::move(accumulators),
+                 /*outer=*/true);
+  }
+
+private:
+  /// Steps of the loops if all are static.
+  std::optional<int64_t> steps(ArrayRef<ReductionLoop> list, bool outer) {
+    int64_t count = 1;
+    for (const ReductionLoop &loop : list) {
+      std::optional<int64_t> trip = getConstantIntValue(loop.trip);
+      if (!trip)
+        return std::nullopt;
+      count *= *trip;
+    }
+    if (!outer)
+      return count;
+    int64_t inside = 0;
+    for (const ReductionNest::Segment &segment : nest.segments) {
+      std::optional<int64_t> trips = steps(segment.loops, false);
+      if (!trips)
+        return std::nullopt;
+      inside += *trips;
+    }
+    return count * inside;
+  }
+
+  SmallVector<Value> loops(ArrayRef<ReductionLoop> list, Value input,
+                           Value weights, SmallVector<Value> accumulators,
+                           bool outer) {
+    if (list.empty()) {
+      if (!outer)
+        return step(input, weights, std::move(accumulators));
+      for (const ReductionNest::Segment &segment : nest.segments)
+        accumulators =
+            loops(segment.loops, e.address(input, f32, segment.inputOffset),
+                  e.address(weights, f32, segment.weightOffset),
+                  std::move(accumulators), /*outer=*/false);
+      return accumulators;
+    }
+    const ReductionLoop &loop = list.front();
+    auto inside = [&](Value i, SmallVector<Value> state) {
+      return loops(list.drop_front(),
+                   e.address(input, f32, e.mul(i, loop.inputStride)),
+                   e.address(weights, f32, e.mul(i, loop.weightStride)),
+                   std::move(state), outer);
+    };
+    std::optional<int64_t> trip = getConstantIntValue(loop.trip);
+    std::optional<int64_t> count = steps(list, outer);
+    if (trip && (*trip == 1 ||
+                 (count && *count * tile.accumulators() <= kMostUnrolled))) {
+      for (int64_t i = 0; i < *trip; ++i)
+        accumulators = inside(e.constant(i), std::move(accumulators));
+      return accumulators;
+    }
+    // Only the innermost loop is unrolled.
+    bool innermost = list.size() == 1 && !outer;
+    int64_t unroll = innermost ? tile.unroll : 1;
+    auto body = [&](int64_t copies) {
+      return [&, copies](Value i, ValueRange state) {
+        SmallVector<Value> current(state);
+        for (int64_t copy = 0; copy < copies; ++copy)
+          current = inside(e.add(i, copy), std::move(current));
+        return current;
+      };
+    };
+    Value upper = e.materialize(loop.trip);
+    if (unroll == 1)
+      return e.loop(e.constant(0), upper, 1, accumulators, body(1));
+    Value whole = e.mul(e.floorDiv(upper, e.constant(unroll)), unroll);
+    accumulators =
+        e.loop(e.constant(0), whole, unroll, accumulators, body(unroll));
+    if (trip) {
+      for (int64_t i = *trip / unroll * unroll; i < *trip; ++i)
+        accumulators = inside(e.constant(i), std::move(accumulators));
+      return accumulators;
+    }
+    return e.loop(whole, upper, 1, accumulators, body(1));
+  }
+
+  SmallVector<Value> step(Value input, Value weights,
+                          SmallVector<Value> accumulators) {
+    int64_t panels = tile.panelOffsets.size();
+    SmallVector<Value> loaded;
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      Value base = e.address(weights, f32, tile.panelOffsets[panel]);
+      for (int64_t j = 0; j < tile.vectors; ++j) {
+        Value pointer = e.address(base, f32, e.constant(j * lanes));
+        loaded.push_back(j + 1 == tile.vectors && tile.lastMask
+                             ? e.loadMasked(pointer, f32, tile.lastMask)
+                             : e.load(pointer, f32, lanes));
+        if (tile.prefetch)
+          e.prefetch(e.address(pointer, f32, e.constant(tile.prefetch)));
+      }
+    }
+    for (int64_t i = 0; i < tile.pixels(); ++i) {
+      Value value = e.splat(
+          e.load(e.address(input, f32, tile.pixelOffsets[i]), f32, 0), lanes);
+      for (int64_t panel = 0; panel < panels; ++panel)
+        for (int64_t j = 0; j < tile.vectors; ++j) {
+          Value &accumulator = accumulators[tile.position(panel, i, j)];
+          accumulator =
+              e.fma(value, loaded[panel * tile.vectors + j], accumulator);
+        }
+    }
+    return accumulators;
+  }
+
+  KernelEmitter &e;
+  const RegisterTile &tile;
+  const ReductionNest &nest;
+  Type f32;
+  int64_t lanes;
+};
+} // namespace
+
+SmallVector<Value>
+RegisterTile::accumulate(KernelEmitter &e, Value input, Value weights,
+                         const ReductionNest &nest,
+                         SmallVector<Value> accumulators) const {
+  return Accumulation(e, *this, nest)
+      .run(input, weights, std::move(accumulators));
+}
+
+void loopOrOnce(KernelEmitter &e, Value lower, Value upper, int64_t step,
+                llvm::function_ref<void(Value)> body) {
+  std::optional<int64_t> from = e.constantValue(lower);
+  std::optional<int64_t> to = e.constantValue(upper);
+  if (from && to && *from + step >= *to) {
+    if (*from < *to)
+      body(lower);
+    return;
+  }
+  e.loop(lower, upper, step, body);
+}
+
+void forPieces(KernelEmitter &e, Value lower, Value upper, int64_t piece,
+               std::optional<int64_t> size,
+               llvm::function_ref<void(Value, int64_t)> body) {
+  if (piece == 1) {
+    loopOrOnce(e, lower, upper, 1, [&](Value i) { body(i, 1); });
+    return;
+  }
+  Value length = e.sub(upper, lower);
+  Value whole =
+      e.add(lower, e.mul(e.floorDiv(length, e.constant(piece)), piece));
+  loopOrOnce(e, lower, whole, piece, [&](Value i) { body(i, piece); });
+  if (size) {
+    int64_t rest = *size % piece;
+    if (!rest)
+      return;
+    std::optional<int64_t> from = e.constantValue(whole);
+    std::optional<int64_t> to = e.constantValue(upper);
+    if (from && to) {
+      body(whole, rest);
+      return;
+    }
+    // Only the last strip has a rest.
+    loopOrOnce(e, whole, upper, rest, [&](Value i) { body(i, rest); });
+    return;
+  }
+  int64_t shorter = int64_t(1) << llvm::Log2_64(piece - 1);
+  for (; shorter; shorter /= 2) {
+    Value next =
+        e.add(whole, e.mul(e.floorDiv(e.sub(upper, whole), e.constant(shorter)),
+                           shorter));
+    e.loop(whole, next, shorter, [&](Value i) { body(i, shorter); });
+    whole = next;
+  }
+}
+
+} // namespace marver

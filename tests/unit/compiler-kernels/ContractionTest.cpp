@@ -1,0 +1,250 @@
+//===- ContractionTest.cpp - Packed convolutions and matrix products ------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Blocked.h"
+#include "compiler/kernels/Schedule.h"
+#include "gtest/gtest.h"
+
+namespace marver::testing {
+
+std::vector<double> convolve(const Tensor &input, const Tensor &filter,
+                             const Tensor *bias, const Windows &windows,
+                             int64_t groups) {
+  llvm::ArrayRef<int64_t> in = input.shape();
+  int64_t batch = in[0], channels = in[1];
+  int64_t outputs = filter.shape()[0], depth = filter.shape()[1];
+  Shape out = windows.outputs(in.drop_front(2));
+  int64_t pixels = product(out), taps = product(windows.size);
+  int64_t inPixels = product(in.drop_front(2));
+  std::vector<double> result(batch * outputs * pixels);
+  for (int64_t n = 0; n < batch; ++n)
+    for (int64_t f = 0; f < outputs; ++f)
+      for (int64_t p = 0; p < pixels; ++p) {
+        Shape at = coordinates(p, out);
+        double sum = bias ? (*bias)[f] : 0;
+        for (int64_t t = 0; t < taps; ++t) {
+          Shape tap = coordinates(t, windows.size);
+          int64_t position = 0;
+          for (size_t d = 0; d < at.size(); ++d)
+            position = position * in[2 + d] + at[d] * windows.strides[d] +
+                       tap[d] * windows.dilations[d];
+          for (int64_t c = 0; c < depth; ++c) {
+            int64_t channel = f / (outputs / groups) * depth + c;
+            sum +=
+                double(input[(n * channels + channel) * inPixels + position]) *
+                filter[(f * depth + c) * taps + t];
+          }
+        }
+        result[(n * outputs + f) * pixels + p] = sum;
+      }
+  return result;
+}
+
+namespace {
+
+/// panel x K... x C x NR from F x C x K..., zero beyond F.
+Tensor packFilter(const Tensor &filter, int64_t width) {
+  llvm::ArrayRef<int64_t> shape = filter.shape();
+  int64_t outputs = shape[0], channels = shape[1];
+  int64_t taps = product(shape.drop_front(2));
+  Shape packedShape = {ceilDiv(outputs, width)};
+  packedShape.insert(packedShape.end(), shape.begin() + 2, shape.end());
+  packedShape.push_back(channels);
+  packedShape.push_back(width);
+  Tensor packed(packedShape);
+  for (int64_t f = 0; f < outputs; ++f)
+    for (int64_t t = 0; t < taps; ++t)
+      for (int64_t c = 0; c < channels; ++c)
+        packed[((f / width * taps + t) * channels + c) * width + f % width] =
+            filter[(f * channels + c) * taps + t];
+  return packed;
+}
+
+struct ConvSizes {
+  int64_t batch, channels, outputs;
+  Shape spatial; ///< of the result
+  Windows windows;
+  bool blocked, bias, epilogue;
+  bool dynamicBatch, dynamicSpatial;
+};
+
+void checkConv(const ConvSizes &sizes, llvm::StringRef cpu,
+               std::mt19937 &random) {
+  TargetInfo target = targetOf(cpu);
+  int64_t lanes = target.lanes, rank = sizes.spatial.size();
+  Shape inShape = {sizes.batch, sizes.channels};
+  for (int64_t d = 0; d < rank; ++d)
+    inShape.push_back((sizes.spatial[d] - 1) * sizes.windows.strides[d] +
+                      sizes.windows.reach(d) +
+                      pick(random, 0, sizes.windows.strides[d] - 1));
+  Shape filterShape = {sizes.outputs, sizes.channels};
+  filterShape.insert(filterShape.end(), sizes.windows.size.begin(),
+                     sizes.windows.size.end());
+  Shape outShape = {sizes.batch, sizes.outputs};
+  outShape.insert(outShape.end(), sizes.spatial.begin(), sizes.spatial.end());
+
+  Tensor input(inShape), filter(filterShape);
+  input.fillRandom(random);
+  filter.fillRandom(random);
+  ContractionShape shape;
+  shape.outputs = sizes.outputs;
+  shape.reduction = sizes.channels * product(sizes.windows.size);
+  shape.width =
+      sizes.dynamicSpatial ? mlir::ShapedType::kDynamic : sizes.spatial.back();
+  shape.rows = rank < 2               ? 1
+               : sizes.dynamicSpatial ? mlir::ShapedType::kDynamic
+                                      : sizes.spatial[rank - 2];
+  shape.batch = sizes.batch;
+  Tensor packed = packFilter(filter, choosePanelWidth(shape, target));
+  Tensor blocked = sizes.blocked ? toBlocked(input, lanes) : std::move(input);
+  if (sizes.blocked)
+    std::swap(blocked, blocked);
+  Tensor plain(inShape);
+  // The reference reads the plain input.
+  if (sizes.blocked)
+    plain = std::move(input);
+  const Tensor &reference = sizes.blocked ? plain : blocked;
+
+  Tensor bias({ceilDiv(sizes.outputs, lanes) * lanes});
+  bias.fillRandom(random);
+  Tensor residual(blockedShape(outShape, lanes));
+  residual.fillRandom(random);
+
+  KernelCase kernel;
+  kernel.operands = {blocked.shape(), packed.shape(), bias.shape(),
+                     residual.shape()};
+  kernel.result = residual.shape();
+  for (int64_t operand : {0, 3, 4}) {
+    if (sizes.dynamicBatch)
+      kernel.dynamic.push_back({operand, 0});
+    if (sizes.dynamicSpatial)
+      for (int64_t d = 0; d < rank; ++d)
+        kernel.dynamic.push_back({operand, 2 + d});
+  }
+  std::string attributes =
+      " {strides = " + listText(sizes.windows.strides) +
+      ", dilations = " + listText(sizes.windows.dilations) +
+      ", in_channels = " + std::to_string(sizes.channels) +
+      ", out_channels = " + std::to_string(sizes.outputs) +
+      (sizes.blocked ? ", input_blocked" : "") + "}";
+  kernel.body = "%conv = mv.packed_conv %0, %1" +
+                std::string(sizes.bias ? " bias %2" : "") + attributes +
+                " : (" + kernel.type(0) + ", " + kernel.type(1) +
+                (sizes.bias ? ", " + kernel.type(2) : "") + ") -> " +
+                kernel.type(4);
+  if (sizes.epilogue) {
+    std::string map = "affine_map<(";
+    for (int64_t d = 0; d < rank + 3; ++d)
+      map += (d ? ", d" : "d") + std::to_string(d);
+    map += ") -> (";
+    for (int64_t d = 0; d < rank + 3; ++d)
+      map += (d ? ", d" : "d") + std::to_string(d);
+    map += ")>";
+    std::string iterators;
+    for (int64_t d = 0; d < rank + 3; ++d)
+      iterators += d ? ", \"parallel\"" : "\"parallel\"";
+    kernel.body +=
+        "\n%result = linalg.generic {indexing_maps = [" + map + ", " + map +
+        ", " + map + "], iterator_types = [" + iterators +
+        "]} ins(%conv, %3 : " + kernel.type(4) + ", " + kernel.type(3) +
+        ") outs(%conv : " + kernel.type(4) +
+        ") {\n^bb1(%a: f32, %b: f32, %o: f32):\n"
+        "%z = arith.constant 0.0 : f32\n"
+        "%m = arith.maximumf %a, %z : f32\n"
+        "%s = arith.addf %m, %b : f32\nlinalg.yield %s : f32\n} -> " +
+        kernel.type(4);
+  } else {
+    size_t name = kernel.body.find("%conv");
+    kernel.body.replace(name, 5, "%result");
+  }
+  std::vector<double> expected =
+      toBlocked(convolve(reference, filter, sizes.bias ? &bias : nullptr,
+                         sizes.windows, 1),
+                outShape, lanes);
+  if (sizes.epilogue)
+    for (size_t i = 0; i < expected.size(); ++i)
+      if (expected[i] != kAny)
+        expected[i] = std::max(expected[i], 0.0) + residual[i];
+  expectResult(kernel, cpu, {&blocked, &packed, &bias, &residual}, expected,
+               3e-6, random);
+}
+
+class Contraction : public ::testing::TestWithParam<unsigned> {};
+
+TEST_P(Contraction, RandomConvolutions) {
+  for (const std::string &cpu : runnableCpus()) {
+    std::mt19937 random(GetParam());
+    ConvSizes sizes;
+    int64_t rank = pick(random, 1, 3);
+    sizes.batch = pick(random, 1, 3);
+    sizes.channels = pick(random, 1, 40);
+    sizes.outputs = pick(random, 1, 70);
+    for (int64_t d = 0; d < rank; ++d) {
+      sizes.spatial.push_back(
+          pick(random, 1, rank == 1 ? 70 : (rank == 2 ? 24 : 8)));
+      sizes.windows.size.push_back(pick(random, 1, 4));
+      sizes.windows.strides.push_back(pick(random, 1, 3));
+      sizes.windows.dilations.push_back(pick(random, 1, 2));
+    }
+    sizes.blocked = pick(random, 0, 3) != 0;
+    sizes.bias = pick(random, 0, 1);
+    sizes.epilogue = pick(random, 0, 1);
+    sizes.dynamicBatch = pick(random, 0, 2) == 0;
+    sizes.dynamicSpatial = pick(random, 0, 2) == 0;
+    checkConv(sizes, cpu, random);
+    if (HasFailure())
+      return;
+  }
+}
+
+TEST_P(Contraction, RandomMatrixProducts) {
+  for (const std::string &cpu : runnableCpus()) {
+    std::mt19937 random(GetParam());
+    TargetInfo target = targetOf(cpu);
+    int64_t batch = pick(random, 1, 3);
+    int64_t rows = pick(random, 0, 2) ? pick(random, 1, 90) : 1;
+    int64_t depth = pick(random, 1, 150), columns = pick(random, 1, 300);
+    bool unknown = pick(random, 0, 2) == 0, hasBias = pick(random, 0, 1);
+    Tensor lhs({batch, rows, depth}), rhs({columns, depth}), bias({columns});
+    lhs.fillRandom(random);
+    rhs.fillRandom(random);
+    bias.fillRandom(random);
+    ContractionShape shape;
+    shape.outputs = columns;
+    shape.reduction = depth;
+    shape.width = unknown ? mlir::ShapedType::kDynamic : rows;
+    shape.pixelStrideBytes = depth * 4;
+    Tensor packed = packFilter(rhs, choosePanelWidth(shape, target));
+    KernelCase kernel;
+    kernel.operands = {lhs.shape(), packed.shape(), bias.shape()};
+    kernel.result = {batch, rows, columns};
+    if (unknown)
+      kernel.dynamic = {{0, 0}, {0, 1}, {3, 0}, {3, 1}};
+    kernel.body = "%result = mv.packed_matmul %0, %1" +
+                  std::string(hasBias ? " bias %2" : "") +
+                  " {columns = " + std::to_string(columns) + "} : (" +
+                  kernel.type(0) + ", " + kernel.type(1) +
+                  (hasBias ? ", " + kernel.type(2) : "") + ") -> " +
+                  kernel.type(3);
+    std::vector<double> expected;
+    for (int64_t m = 0; m < batch * rows; ++m)
+      for (int64_t n = 0; n < columns; ++n) {
+        double sum = hasBias ? bias[n] : 0;
+        for (int64_t k = 0; k < depth; ++k)
+          sum += double(lhs[m * depth + k]) * rhs[n * depth + k];
+        expected.push_back(sum);
+      }
+    expectResult(kernel, cpu, {&lhs, &packed, &bias}, expected, 3e-6, random);
+    if (HasFailure())
+      return;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, Contraction, ::testing::Range(1u, 25u));
+
+} // namespace
+} // namespace marver::testing
