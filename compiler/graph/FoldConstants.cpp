@@ -22,6 +22,13 @@
 using namespace mlir;
 using namespace marver;
 
+/// What a reduction starts from stays a linalg.fill: a number, not a tensor.
+static bool isStart(OpOperand &use) {
+  auto owner = dyn_cast<linalg::LinalgOp>(use.getOwner());
+  return owner && owner.isDpsInit(&use) &&
+         use.get().getDefiningOp<linalg::FillOp>();
+}
+
 namespace {
 
 struct FoldConstants : PassWrapper<FoldConstants, OperationPass<func::FuncOp>> {
@@ -47,10 +54,16 @@ struct FoldConstants : PassWrapper<FoldConstants, OperationPass<func::FuncOp>> {
       if (!values)
         return WalkResult::advance();
       builder.setInsertionPoint(op);
-      for (auto [result, value] : llvm::zip_equal(op->getResults(), *values))
-        result.replaceAllUsesWith(
-            arith::ConstantOp::create(builder, op->getLoc(), value));
-      op->erase();
+      for (auto [result, value] : llvm::zip_equal(op->getResults(), *values)) {
+        if (llvm::all_of(result.getUses(), isStart))
+          continue;
+        Value constant =
+            arith::ConstantOp::create(builder, op->getLoc(), value);
+        result.replaceUsesWithIf(constant,
+                                 [&](OpOperand &use) { return !isStart(use); });
+      }
+      if (op->use_empty())
+        op->erase();
       return WalkResult::skip();
     });
   }

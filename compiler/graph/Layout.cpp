@@ -39,6 +39,7 @@
 #include "compiler/kernels/Schedule.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/Matchers.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include <numeric>
 
@@ -81,6 +82,7 @@ private:
   bool blockOperand(linalg::GenericOp op, OpOperand *use, Value &value,
                     AffineMap &map);
 
+  Value startOf(Value init);
   bool isBlocked(Value value) const { return blockedOf.contains(value); }
   Value getBlocked(Value value);
   Value blockOf(Value value, int64_t dim);
@@ -466,6 +468,18 @@ static bool isHarmlessOnGarbage(Block *body) {
   });
 }
 
+/// The number that a reduction starts from, or null.
+Value LayoutRewriter::startOf(Value init) {
+  if (auto fill = init.getDefiningOp<linalg::FillOp>())
+    return fill.getInputs()[0];
+  DenseElementsAttr splat;
+  if (!matchPattern(init, m_Constant(&splat)) || !splat.isSplat())
+    return {};
+  return arith::ConstantOp::create(
+      builder, init.getLoc(),
+      cast<TypedAttr>(splat.getSplatValue<Attribute>()));
+}
+
 /// The operand as a generic on blocked loops (the old ones, the second of them
 /// counting blocks, and the lane) reads it. False if it cannot.
 bool LayoutRewriter::blockOperand(linalg::GenericOp op, OpOperand *use,
@@ -548,7 +562,7 @@ bool LayoutRewriter::rewriteGeneric(linalg::GenericOp op) {
     auto type = dyn_cast<RankedTensorType>(init.get().getType());
     if (!usable || position != 1u || !type || type.isDynamicDim(1))
       return false;
-    if (reduces && !init.get().getDefiningOp<linalg::FillOp>())
+    if (reduces && !startOf(init.get()))
       return keep(op, "its start is not one number");
   }
   bool hasAnchor = false;
@@ -592,8 +606,8 @@ bool LayoutRewriter::rewriteGeneric(linalg::GenericOp op) {
     dims.push_back(builder.getIndexAttr(lanes));
     Value value =
         tensor::EmptyOp::create(builder, loc, dims, type.getElementType());
-    if (auto fill = init.get().getDefiningOp<linalg::FillOp>(); fill && reduces)
-      value = linalg::FillOp::create(builder, loc, fill.getInputs()[0], value)
+    if (reduces)
+      value = linalg::FillOp::create(builder, loc, startOf(init.get()), value)
                   .getResult(0);
     inits.push_back(value);
     SmallVector<AffineExpr> exprs(
