@@ -9,6 +9,8 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Matchers.h"
+#include <atomic>
+#include <string>
 
 using namespace mlir;
 
@@ -148,6 +150,13 @@ static bool allEqual(ArrayRef<char> bytes, int64_t elementSize) {
                      bytes.size() - elementSize) == 0;
 }
 
+/// A name for a new resource. The blob manager would make one unique by trying
+/// w_1, w_2, ... each time, which takes quadratic time for a model's weights.
+static std::string nextResourceName() {
+  static std::atomic<uint64_t> next = 0;
+  return "w" + std::to_string(next++);
+}
+
 ElementsAttr makeConstant(RankedTensorType type,
                           function_ref<void(MutableArrayRef<char>)> fill) {
   int64_t elementSize = elementBytes(type.getElementType());
@@ -163,7 +172,8 @@ ElementsAttr makeConstant(RankedTensorType type,
     return makeInline(type, type.getElementType().isInteger(1)
                                 ? blob.getData() // every byte is read
                                 : blob.getData().take_front(elementSize));
-  return DenseResourceElementsAttr::get(type, "w", std::move(blob));
+  return DenseResourceElementsAttr::get(type, nextResourceName(),
+                                        std::move(blob));
 }
 
 ElementsAttr makeMappedConstant(RankedTensorType type, ArrayRef<char> bytes,
@@ -179,7 +189,8 @@ ElementsAttr makeMappedConstant(RankedTensorType type, ArrayRef<char> bytes,
         owner.reset();
       },
       /*dataIsMutable=*/false);
-  return DenseResourceElementsAttr::get(type, "w", std::move(blob));
+  return DenseResourceElementsAttr::get(type, nextResourceName(),
+                                        std::move(blob));
 }
 
 void storeFloat(char *out, Type type, double value) {
