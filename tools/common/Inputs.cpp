@@ -105,13 +105,17 @@ bool marver::matchType(Tensor &tensor, const WantedType &wanted,
     tensor.dtype = wanted.dtype;
     same = true;
   }
-  same &= tensor.dims.size() == wanted.dims.size();
-  for (size_t i = 0; same && i < tensor.dims.size(); ++i)
-    same = wanted.dims[i] < 0 || tensor.dims[i] == wanted.dims[i];
-  if (!same)
-    error = "is " + typeText(tensor.dtype, tensor.dims) +
-            ", the function takes " + wantedText(wanted);
-  return same;
+  std::string difference = same ? "" : "its type differs";
+  if (same && tensor.dims.size() != wanted.dims.size())
+    difference = "its rank differs";
+  for (size_t i = 0; difference.empty() && i < tensor.dims.size(); ++i)
+    if (wanted.dims[i] >= 0 && tensor.dims[i] != wanted.dims[i])
+      difference = "dim " + std::to_string(i) + " differs";
+  if (difference.empty())
+    return true;
+  error = "is " + typeText(tensor.dtype, tensor.dims) +
+          ", the function takes " + wantedText(wanted) + ": " + difference;
+  return false;
 }
 
 //===----------------------------------------------------------------------===//

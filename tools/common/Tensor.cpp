@@ -110,11 +110,11 @@ static uint16_t encodeFloat(double value, int exponentBits, int mantissaBits) {
   if (std::isnan(value))
     return static_cast<uint16_t>(sign | infinity | 1 << (mantissaBits - 1));
   int bias = (1 << (exponentBits - 1)) - 1;
-  int exponent = value > 0 && !std::isinf(value) ? std::ilogb(value) : 0;
+  int exponent = value > 0 && !std::isinf(value) ? std::ilogb(value) : -bias;
   if (std::isinf(value) || exponent > bias)
     return sign | infinity;
   if (exponent < 1 - bias)
-    exponent = 1 - bias; // subnormal: the same spacing as the smallest normal
+    exponent = 1 - bias; // zero or subnormal: spaced like the smallest normal
   // In units of the last place; the default rounding mode is ties to even. A
   // carry into the exponent gives the right bits by itself.
   auto units = static_cast<int>(
