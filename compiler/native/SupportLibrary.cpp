@@ -22,7 +22,7 @@ namespace marver {
 namespace {
 
 constexpr char kBitcode[] = {
-#embed MARVER_SUPPORT_BITCODE
+#include "compiler/native/SupportBitcode.inc"
 };
 
 MemoryBufferRef bitcode() {
