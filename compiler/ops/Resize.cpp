@@ -299,7 +299,7 @@ Value OpsBuilder::resize(Value x, ArrayRef<int64_t> axes, ArrayRef<Dim> sizes,
         llvm::all_of(steps, [](double step) { return step == 1; }))
       return x;
     SmallVector<Value> dynamic;
-    for (Dim size : target)
+    for (Dim size : ArrayRef<Dim>(target).drop_front(2))
       if (!known(size))
         dynamic.push_back(indexValue(size));
     return withDims(mv::ResizeOp::create(*this, typeFor(target, elementOf(x)),

@@ -449,6 +449,8 @@ Value OpsBuilder::strided(Value x, int64_t axis, Dim offset, Dim size,
   offsets[axis] = offset;
   steps[axis] = step;
   all[axis] = size;
+  if (known(size) == 0) // its offset may be the end, which no slice takes
+    return empty(all, elementOf(x));
   return withDims(tensor::ExtractSliceOp::create(*this,
                                                  typeFor(all, elementOf(x)), x,
                                                  offsets, all, steps),

@@ -500,4 +500,20 @@ const OpTable &operators() {
   return table;
 }
 
+Handler findHandler(StringRef target, bool &isInPlace) {
+  isInPlace = false;
+  target.consume_front("torch.ops.");
+  const OpTable &table = operators();
+  if (auto found = table.find(target); found != table.end())
+    return found->second;
+  auto [name, overload] = target.rsplit('.');
+  if (name.consume_back("_") && !name.ends_with("_")) {
+    isInPlace = true;
+    if (auto found = table.find((name + "." + overload).str());
+        found != table.end())
+      return found->second;
+  }
+  return nullptr;
+}
+
 } // namespace marver::torch

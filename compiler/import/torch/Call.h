@@ -41,6 +41,8 @@ public:
   /// The tensor of this name: made now if it is a weight. Null if the node that
   /// makes it failed.
   virtual Value tensor(llvm::StringRef name) = 0;
+  /// Gives a name another value.
+  virtual void setTensor(llvm::StringRef name, Value value) = 0;
   /// What the file says of it, or null.
   const TensorMeta *meta(llvm::StringRef name) const;
   /// Size `expr` as an index, nullopt while one of its symbols has no value.
@@ -152,6 +154,10 @@ void addScalars(OpTable &table);
 
 /// All operators.
 const OpTable &operators();
+
+/// The handler of a node's target, null if there is none; `isInPlace` if it is
+/// the in-place form.
+Handler findHandler(llvm::StringRef target, bool &isInPlace);
 
 } // namespace marver::torch
 

@@ -39,6 +39,7 @@ public:
   OwningOpRef<ModuleOp> run();
 
   Value tensor(StringRef name) override;
+  void setTensor(StringRef name, Value value) override { values[name] = value; }
 
 private:
   LogicalResult checkSignature();
@@ -71,7 +72,7 @@ private:
   SmallVector<unsigned> symbols;
   StringMap<Value> values;
   StringMap<const InputSpec *> sources;
-  Mutations mutations;
+  Mutations mutations{*this};
   unsigned errors = 0;
 };
 
@@ -447,7 +448,6 @@ LogicalResult Importer::makeFunction() {
     values[spec->value.text] = block->getArgument(i);
     if (spec->value.kind != Argument::Tensor)
       continue;
-    mutations.addInput(spec->value.text);
     const TensorMeta &meta = *this->meta(spec->value.text);
     Dims dims;
     for (auto [d, size] : enumerate(meta.sizes)) {
@@ -466,22 +466,6 @@ LogicalResult Importer::makeFunction() {
 //===----------------------------------------------------------------------===//
 // Nodes
 //===----------------------------------------------------------------------===//
-
-static Handler findHandler(StringRef target, bool &isInPlace) {
-  isInPlace = false;
-  target.consume_front("torch.ops.");
-  const OpTable &table = operators();
-  if (auto found = table.find(target); found != table.end())
-    return found->second;
-  auto [name, overload] = target.rsplit('.');
-  if (name.consume_back("_") && !name.ends_with("_")) {
-    isInPlace = true;
-    if (auto found = table.find((name + "." + overload).str());
-        found != table.end())
-      return found->second;
-  }
-  return nullptr;
-}
 
 /// All operators that are not in the table, each place once.
 LogicalResult Importer::checkOperators() {
@@ -597,15 +581,8 @@ void Importer::importNode(const Node &node) {
       result = conform(node, name, result);
     values[name] = b.failed() ? nullptr : result;
   }
-  if (!b.failed()) {
-    std::string problem =
-        mutations.visit(node, isInPlace, [&](StringRef target) {
-          if (!names.empty() && !names[0].empty())
-            values[target] = values[names[0]];
-        });
-    if (!problem.empty())
-      b.fail(problem);
-  }
+  if (!b.failed())
+    mutations.visit(node, isInPlace);
   if (b.failed()) {
     std::string message = b.takeError();
     if (++errors <= maxErrors)
@@ -615,7 +592,7 @@ void Importer::importNode(const Node &node) {
 }
 
 LogicalResult Importer::importNodes() {
-  mutations.prepare(program);
+  mutations.prepare();
   for (const Node &node : program.nodes)
     importNode(node);
   return success(errors == 0);

@@ -42,6 +42,34 @@ Value gatherElements(Call &c) {
   return isScalar && result ? c.b.squeeze(result, {0}) : result;
 }
 
+Value takeAlongDim(Call &c) {
+  Value x = c.tensor("self"), index = c.tensor("indices");
+  if (!x || !index)
+    return nullptr;
+  if (!c.has("dim")) { // of all elements in a row
+    if (c.b.rankOf(x) != 1)
+      x = c.b.reshape(x, {c.b.product(c.b.dims(x))});
+    if (c.b.rankOf(index) != 1)
+      index = c.b.reshape(index, {c.b.product(c.b.dims(index))});
+    return c.b.gatherElements(x, index, 0);
+  }
+  // All other dims broadcast.
+  const int64_t rank = c.b.rankOf(x);
+  if (c.b.rankOf(index) != rank)
+    return c.fail("the tensor and the indices differ in rank");
+  const int64_t axis = c.axis("dim", rank);
+  Dims xDims = c.b.dims(x), indexDims = c.b.dims(index);
+  xDims[axis] = indexDims[axis] = c.b.index(1);
+  std::optional<Dims> dims = c.b.broadcastDims({xDims, indexDims});
+  if (!dims)
+    return nullptr;
+  Dims target = *dims;
+  target[axis] = c.b.dim(x, axis);
+  x = c.b.expand(x, target);
+  target[axis] = c.b.dim(index, axis);
+  return c.b.gatherElements(x, c.b.expand(index, target), axis);
+}
+
 /// The index tensors; a mask has as many results as it has ones.
 std::optional<SmallVector<Value>> indicesOf(Call &c) {
   SmallVector<Value> indices = c.tensors("indices");
@@ -214,6 +242,7 @@ constexpr OpEntry entries[] = {
     {"aten.embedding.default", embedding},
     {"aten.index_select.default", indexSelect},
     {"aten.gather.default", gatherElements},
+    {"aten.take_along_dim.default", takeAlongDim},
     {"aten.index.Tensor", index},
     {"aten._unsafe_index.Tensor", index},
     {"aten.index_put.default", indexPut},

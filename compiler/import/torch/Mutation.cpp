@@ -6,112 +6,257 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/import/torch/Mutation.h"
-#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringSwitch.h"
 
 using namespace llvm;
 
 namespace marver::torch {
+namespace {
 
-/// Operators whose result is, or may be, their first argument's memory.
-static bool mayBeView(StringRef target) {
+enum class ViewKind {
+  None,
+  Same,      ///< the tensor itself
+  Reshape,   ///< all elements in the same order
+  MaybeSame, ///< the tensor itself, or a copy
+  Transpose,
+  Permute,
+  Select,
+  Slice,
+  Narrow,
+  Split,
+  Unbind,
+  Other, ///< a view that cannot be written through here
+};
+
+ViewKind viewKind(StringRef target) {
   target.consume_front("torch.ops.");
-  static const char *const names[] = {"aten.alias",
-                                      "aten.as_strided",
-                                      "aten.chunk",
-                                      "aten.contiguous",
-                                      "aten.detach",
-                                      "aten.detach_",
-                                      "aten.diagonal",
-                                      "aten.dropout",
-                                      "aten.expand",
-                                      "aten.expand_as",
-                                      "aten.feature_dropout",
-                                      "aten.flatten",
-                                      "aten.lift_fresh",
-                                      "aten.movedim",
-                                      "aten.narrow",
-                                      "aten.numpy_T",
-                                      "aten.permute",
-                                      "aten.real",
-                                      "aten.reshape",
-                                      "aten.reshape_as",
-                                      "aten.select",
-                                      "aten.slice",
-                                      "aten.split",
-                                      "aten.split_with_sizes",
-                                      "aten.squeeze",
-                                      "aten.swapaxes",
-                                      "aten.t",
-                                      "aten.tensor_split",
-                                      "aten.to",
-                                      "aten.transpose",
-                                      "aten.type_as",
-                                      "aten.unbind",
-                                      "aten.unflatten",
-                                      "aten.unfold",
-                                      "aten.unsqueeze",
-                                      "aten.view",
-                                      "aten.view_as"};
-  StringRef name = target.rsplit('.').first;
-  return is_contained(names, name);
+  return StringSwitch<ViewKind>(target.rsplit('.').first)
+      .Cases({"aten.alias", "aten.detach", "aten.detach_", "aten.dropout",
+              "aten.feature_dropout", "aten.lift_fresh", "aten.positive"},
+             ViewKind::Same)
+      .Cases({"aten.contiguous", "aten.to", "aten.type_as"},
+             ViewKind::MaybeSame)
+      .Cases({"aten.view", "aten.view_as", "aten.reshape", "aten.reshape_as",
+              "aten.flatten", "aten.unflatten", "aten.ravel", "aten.squeeze",
+              "aten.unsqueeze"},
+             ViewKind::Reshape)
+      .Cases({"aten.transpose", "aten.swapaxes", "aten.swapdims", "aten.t",
+              "aten.mT", "aten.numpy_T"},
+             ViewKind::Transpose)
+      .Case("aten.permute", ViewKind::Permute)
+      .Case("aten.select", ViewKind::Select)
+      .Case("aten.slice", ViewKind::Slice)
+      .Case("aten.narrow", ViewKind::Narrow)
+      .Cases({"aten.split", "aten.split_with_sizes", "aten.chunk",
+              "aten.tensor_split"},
+             ViewKind::Split)
+      .Case("aten.unbind", ViewKind::Unbind)
+      .Cases({"aten.as_strided", "aten.diagonal", "aten.expand",
+              "aten.expand_as", "aten.broadcast_to", "aten.movedim",
+              "aten.moveaxis", "aten.unfold", "aten.meshgrid"},
+             ViewKind::Other)
+      .Default(ViewKind::None);
 }
 
-static void forEachTensor(const Argument &argument,
-                          function_ref<void(const std::string &)> body) {
+void forEachTensor(const Argument &argument,
+                   function_ref<void(const std::string &)> body) {
   if (argument.kind == Argument::Tensor)
     body(argument.text);
   for (const Argument &item : argument.list)
     forEachTensor(item, body);
 }
 
-void Mutations::prepare(const Program &program) {
-  for (const InputSpec &spec : program.inputs)
+} // namespace
+
+void Mutations::prepare() {
+  for (const InputSpec &spec : graph.program.inputs)
     if (spec.value.kind == Argument::Tensor)
-      addInput(spec.value.text);
+      inputs[spec.value.text] = true;
   unsigned at = 0;
-  for (const Node &node : program.nodes) {
+  for (const Node &node : graph.program.nodes) {
     ++at;
     for (const auto &[name, argument] : node.inputs)
       forEachTensor(argument,
                     [&](const std::string &tensor) { lastUse[tensor] = at; });
   }
-  for (const OutputSpec &spec : program.outputs)
+  for (const OutputSpec &spec : graph.program.outputs)
     forEachTensor(spec.value,
                   [&](const std::string &tensor) { lastUse[tensor] = at + 1; });
 }
 
-std::string Mutations::visit(const Node &node, bool isInPlace,
-                             function_ref<void(StringRef)> rename) {
+void Mutations::visit(const Node &node, bool isInPlace) {
   ++position;
-  const bool isView = isInPlace || mayBeView(node.target);
-  if (!isView || node.inputs.empty() ||
+  ViewKind kind = isInPlace ? ViewKind::Same : viewKind(node.target);
+  if (kind == ViewKind::None || node.inputs.empty() ||
       node.inputs[0].second.kind != Argument::Tensor)
-    return "";
-  const std::string &written = node.inputs[0].second.text;
-  auto [entry, isNew] = groupOf.try_emplace(written, groups.size());
-  if (isNew)
-    groups.push_back({written});
-  const unsigned group = entry->second;
-  if (isInPlace) {
-    for (const std::string &member : groups[group])
-      if (inputs.contains(member))
-        return "it changes the model's input or weight '" + member +
-               "' in place, which is not supported; models in training mode "
-               "do that: call eval() before the export";
-    for (const std::string &member : groups[group])
-      if (member != written && lastUse.lookup(member) > position)
-        return "it changes '" + written + "' in place while '" + member +
-               "', which may share its memory, is used later; export the "
-               "program without in-place operators: "
-               "exported_program.run_decompositions({})";
-    rename(written);
+    return;
+  const std::string &base = node.inputs[0].second.text;
+
+  bool isCertain = true;
+  const TensorMeta *from = graph.meta(base);
+  if (kind == ViewKind::MaybeSame) {
+    if (!node.outputs.empty() && node.outputs[0].kind == Argument::Tensor)
+      if (const TensorMeta *to = graph.meta(node.outputs[0].text);
+          to && from && to->type != from->type)
+        return; // another dtype is a copy
+    isCertain = !StringRef(node.target).contains("contiguous") ||
+                (from && from->isContiguous);
   }
+  if (kind == ViewKind::Reshape)
+    isCertain = (from && from->isContiguous) ||
+                !(StringRef(node.target).contains("reshape") ||
+                  StringRef(node.target).contains("flatten") ||
+                  StringRef(node.target).contains("ravel"));
+  unsigned number = 0;
+  std::string first;
   for (const Argument &output : node.outputs)
     forEachTensor(output, [&](const std::string &result) {
-      if (groupOf.try_emplace(result, group).second)
-        groups[group].push_back(result);
+      if (first.empty())
+        first = result;
+      const bool isSame = kind == ViewKind::Same || kind == ViewKind::MaybeSame;
+      View view{base, isSame ? nullptr : &node, number++, isCertain};
+      if (views.try_emplace(result, view).second)
+        viewsOf[base].push_back(result);
     });
-  return "";
+  if (isInPlace && !first.empty())
+    write(base, first);
+}
+
+/// `name` was written and is now what `result` is.
+void Mutations::write(StringRef name, StringRef result) {
+  Value value = graph.tensor(result);
+  StringRef at = name;
+  while (true) {
+    graph.setTensor(at, value);
+    auto found = views.find(at);
+    if (found == views.end())
+      break;
+    const View &view = found->second;
+    if (!view.isCertain && lastUse.lookup(view.base) > position) {
+      graph.b.fail("it writes to '" + at + "', and whether '" + view.base +
+                   "' shares its memory depends on strides; export the "
+                   "program without in-place operators: "
+                   "exported_program.run_decompositions({})");
+      return;
+    }
+    if (!view.isCertain)
+      return; // and nobody will see it
+    value = view.node ? invert(view, graph.tensor(view.base), value) : value;
+    if (!value)
+      return;
+    at = view.base;
+  }
+  if (inputs.contains(at)) {
+    graph.b.fail("it changes the model's input or weight '" + at +
+                 "' in place, which is not supported; models in training mode "
+                 "do that: call eval() before the export");
+    return;
+  }
+  remake(at);
+}
+
+/// `base` with the part that `view` shows replaced by `value`.
+Value Mutations::invert(const View &view, Value base, Value value) {
+  OpsBuilder &b = graph.b;
+  const Node &node = *view.node;
+  Call c(graph, node);
+  if (!base || !value)
+    return nullptr;
+  const int64_t rank = b.rankOf(base);
+  switch (viewKind(node.target)) {
+  case ViewKind::Reshape:
+    return b.reshape(value, b.dims(base));
+  case ViewKind::Transpose: {
+    if (rank < 2)
+      return value;
+    int64_t first = rank - 2, second = rank - 1;
+    if (c.has("dim0") || c.has("axis0")) {
+      first = c.axis(c.has("dim0") ? "dim0" : "axis0", rank);
+      second = c.axis(c.has("dim0") ? "dim1" : "axis1", rank);
+    } else if (rank != 2) {
+      break;
+    }
+    SmallVector<int64_t> order;
+    for (int64_t i = 0; i < rank; ++i)
+      order.push_back(i == first ? second : i == second ? first : i);
+    return b.transpose(value, order);
+  }
+  case ViewKind::Permute: {
+    std::optional<SmallVector<int64_t>> order = b.axes(c.ints("dims"), rank);
+    if (!order)
+      return nullptr;
+    SmallVector<int64_t> inverse(rank);
+    for (auto [i, from] : enumerate(*order))
+      inverse[from] = int64_t(i);
+    return b.transpose(value, inverse);
+  }
+  case ViewKind::Select: {
+    const int64_t axis = c.axis("dim", rank);
+    Dim position = c.dim("index", b.index(0));
+    if (b.known(position).value_or(0) < 0)
+      position = b.add(b.dim(base, axis), position);
+    return b.sliceScatter(base, b.unsqueeze(value, {axis}), axis, position,
+                          b.index(1));
+  }
+  case ViewKind::Slice:
+  case ViewKind::Narrow: {
+    const int64_t axis = c.axis("dim", rank);
+    Dim start = c.dim("start", b.index(0));
+    Dim size = b.dim(base, axis);
+    if (b.known(start).value_or(0) < 0)
+      start = b.max(b.add(size, start), b.index(0));
+    else if (b.known(start) != 0)
+      start = b.min(start, size);
+    return b.sliceScatter(base, value, axis, start, c.dim("step", b.index(1)));
+  }
+  case ViewKind::Unbind: {
+    const int64_t axis = c.axis("dim", rank);
+    return b.sliceScatter(base, b.unsqueeze(value, {axis}), axis,
+                          b.index(view.number), b.index(1));
+  }
+  case ViewKind::Split: {
+    const int64_t axis = c.axis("dim", rank);
+    Dim start = b.index(0);
+    for (unsigned i = 0; i < view.number; ++i) {
+      Dims dims = c.resultDims(i);
+      if (axis >= int64_t(dims.size()))
+        return nullptr;
+      start = b.add(start, dims[axis]);
+    }
+    return b.sliceScatter(base, value, axis, start, b.index(1));
+  }
+  default:
+    break;
+  }
+  return b.fail("it writes to a view made by " + node.target +
+                ", which is not supported; export the program without in-place "
+                "operators: exported_program.run_decompositions({})");
+}
+
+/// Makes all views of `name` again.
+void Mutations::remake(StringRef name) {
+  for (const std::string &result : viewsOf.lookup(name)) {
+    const View &view = views.find(result)->second;
+    if (!view.isCertain) {
+      if (lastUse.lookup(result) > position)
+        graph.b.fail("whether '" + result +
+                     "' shares the memory that it writes depends on strides; "
+                     "export the program without in-place operators: "
+                     "exported_program.run_decompositions({})");
+      continue;
+    }
+    if (!view.node) {
+      graph.setTensor(result, graph.tensor(name));
+    } else {
+      bool ignored;
+      Call call(graph, *view.node);
+      Value value = findHandler(view.node->target, ignored)(call);
+      if (!value && view.number < call.results.size())
+        value = call.results[view.number];
+      graph.setTensor(result, value);
+    }
+    remake(result);
+  }
 }
 
 } // namespace marver::torch

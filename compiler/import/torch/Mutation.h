@@ -6,41 +6,53 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// A program that was not decomposed may hold in-place operators (relu_). Values
-// of the IR never change, so the name that is written becomes the new value.
-// That is right as long as no other name for the same memory (a view) is read
-// later; where one is, the program is refused with the way to export it.
+// A program that was not decomposed may write in place: relu_(x), or
+// x[:, 2] = y, which is copy_(select(x, 1, 2), y). Values of the IR never
+// change. So a write makes new values: of the name that is written, of the
+// tensors that it is a view of (x with the slice replaced), and of all other
+// views of those, which are made again.
 //
 //===----------------------------------------------------------------------===//
 
 #ifndef MARVER_COMPILER_IMPORT_TORCH_MUTATION_H
 #define MARVER_COMPILER_IMPORT_TORCH_MUTATION_H
 
-#include "compiler/import/torch/Program.h"
+#include "compiler/import/torch/Call.h"
 
 namespace marver::torch {
 
 class Mutations {
 public:
-  /// `name` is memory of the caller or a weight: it may not be written.
-  void addInput(llvm::StringRef name) { inputs[name] = true; }
+  explicit Mutations(Graph &graph) : graph(graph) {}
 
   /// Finds the last use of every name.
-  void prepare(const Program &program);
+  void prepare();
 
-  /// Notes what `node`'s results may share memory with. If it writes in place,
-  /// calls `rename` for the name that has a new value; returns a message when
-  /// that is not possible.
-  std::string visit(const Node &node, bool isInPlace,
-                    llvm::function_ref<void(llvm::StringRef)> rename);
+  /// Called after `node` was built: notes what its results share memory with
+  /// and, if it writes in place, makes the new values. Fails through the
+  /// builder where that is not possible.
+  void visit(const Node &node, bool isInPlace);
 
 private:
+  /// How a name came to share memory with another one.
+  struct View {
+    std::string base;
+    const Node *node = nullptr; ///< null: the same tensor
+    unsigned number = 0;        ///< which of the node's results
+    bool isCertain = true;      ///< or a copy
+  };
+
+  void write(llvm::StringRef name, llvm::StringRef result);
+  Value invert(const View &view, Value base, Value value);
+  void remake(llvm::StringRef name);
+
+  Graph &graph;
+  unsigned position = 0;
   llvm::StringMap<unsigned> lastUse;
   llvm::StringMap<bool> inputs;
-  /// Names that may share memory: the number of a name's group.
-  llvm::StringMap<unsigned> groupOf;
-  std::vector<std::vector<std::string>> groups;
-  unsigned position = 0;
+  llvm::StringMap<View> views;
+  /// Views of a name, in the order of the program.
+  llvm::StringMap<std::vector<std::string>> viewsOf;
 };
 
 } // namespace marver::torch

@@ -212,6 +212,19 @@ public:
     meta.type = static_cast<ScalarType>(integer(get(value, "dtype")));
     forEach(get(value, "sizes"),
             [&](dom::element size) { meta.sizes.push_back(symInt(size)); });
+    SmallVector<SymExpr, 4> strides;
+    forEach(get(value, "strides"),
+            [&](dom::element stride) { strides.push_back(symInt(stride)); });
+    if (!failed() && strides.size() != meta.sizes.size())
+      fail("a tensor has another number of strides than of dims");
+    SymExpr expected(1);
+    for (size_t i = strides.size(); !failed() && i-- > 0;) {
+      if (meta.sizes[i] == SymExpr(1))
+        continue;
+      meta.isContiguous &= strides[i] == expected;
+      expected = symbols.mul(expected, meta.sizes[i]);
+    }
+    symbols.error.clear(); // sizes of which no tensor could be made
     if (integer(get(value, "layout")) != 7)
       fail("sparse tensors are not supported");
     return meta;
@@ -230,8 +243,6 @@ public:
       meta.strides.push_back(fixed(stride));
     });
     meta.offset = fixed(get(value, "storage_offset"));
-    if (meta.strides.size() != meta.sizes.size())
-      fail("a weight has as many strides as dims");
     return meta;
   }
 

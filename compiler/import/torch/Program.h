@@ -45,7 +45,9 @@ std::string nameOf(ScalarType type);
 struct TensorMeta {
   ScalarType type = ScalarType::Unknown;
   llvm::SmallVector<SymExpr, 4> sizes;
-  /// Empty where they are not numbers (only weights' strides are used).
+  /// Row-major without gaps.
+  bool isContiguous = true;
+  /// Of weights only: where the elements lie in the file.
   llvm::SmallVector<int64_t, 4> strides;
   int64_t offset = 0; ///< in elements
 };

@@ -193,6 +193,8 @@ constexpr OpEntry entries[] = {
     {"aten.var_mean.default", withMean<false>},
     {"aten.var_mean.dim", withMean<false>},
     {"aten.var_mean.correction", withMean<false>},
+    {"aten.std_mean.default", withMean<true>},
+    {"aten.std_mean.dim", withMean<true>},
     {"aten.std_mean.correction", withMean<true>},
     {"aten.softmax.int", softmax<false>},
     {"aten._softmax.default", softmax<false>},

@@ -247,6 +247,41 @@ Value stack(Call &c) {
   return c.b.stack(xs, c.axis("dim", c.b.rankOf(xs[0]) + 1));
 }
 
+/// atleast_2d and the like: dims of one in front; a vector that becomes
+/// three-dimensional has its dim in the middle, and a matrix its one at the
+/// end.
+Value raiseRank(Call &c, Value x, int64_t rank) {
+  if (!x || c.b.rankOf(x) >= rank)
+    return x;
+  SmallVector<int64_t> axes;
+  if (rank == 3 && c.b.rankOf(x) == 2)
+    axes = {2};
+  else if (rank == 3 && c.b.rankOf(x) == 1)
+    axes = {0, 2};
+  else
+    for (int64_t i = c.b.rankOf(x); i < rank; ++i)
+      axes.push_back(i - c.b.rankOf(x));
+  return c.b.unsqueeze(x, axes);
+}
+
+template <int rank> Value atLeast(Call &c) {
+  return raiseRank(c, c.tensor("self"), rank);
+}
+
+/// vstack, hstack and dstack are a concatenation of such.
+template <int rank, int axis> Value stackAlong(Call &c) {
+  SmallVector<Value> xs = promoted(c);
+  if (c.b.failed() || is_contained(xs, nullptr))
+    return nullptr;
+  if (xs.empty())
+    return c.fail("there is nothing to stack");
+  for (Value &x : xs)
+    x = raiseRank(c, x, rank);
+  if (is_contained(xs, nullptr))
+    return nullptr;
+  return c.b.concat(xs, std::min<int64_t>(axis, c.b.rankOf(xs[0]) - 1));
+}
+
 Value repeat(Call &c) {
   Value x = c.tensor("self");
   if (!x)
@@ -473,6 +508,12 @@ constexpr OpEntry entries[] = {
     {"aten.concat.default", concat},
     {"aten.concatenate.default", concat},
     {"aten.stack.default", stack},
+    {"aten.hstack.default", stackAlong<1, 1>},
+    {"aten.vstack.default", stackAlong<2, 0>},
+    {"aten.dstack.default", stackAlong<3, 2>},
+    {"aten.atleast_1d.default", atLeast<1>},
+    {"aten.atleast_2d.default", atLeast<2>},
+    {"aten.atleast_3d.default", atLeast<3>},
     {"aten.repeat.default", repeat},
     {"aten.tile.default", repeat},
     {"aten.repeat_interleave.self_int", repeatInterleave},
