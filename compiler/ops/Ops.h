@@ -239,6 +239,7 @@ public:
   /// `condition ? a : b` and comparisons, on index scalars.
   Dim select(Value condition, Dim a, Dim b);
   Value compare(mlir::arith::CmpIPredicate predicate, Dim a, Dim b);
+  bool isNonNegative(Dim dim) { return rangeOf(dim).first >= 0; }
   /// Are they surely equal? (Same value or same number.)
   static bool same(Dim a, Dim b) {
     return mlir::isEqualConstantIntOrValue(a, b);

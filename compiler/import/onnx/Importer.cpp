@@ -1,0 +1,829 @@
+//===- Importer.cpp - From an ONNX model to a module of tensors -----------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Walks the graph in order and has each node built by its operator's handler.
+// Nodes that call a function of the model are replaced by the function's nodes.
+// A node that fails poisons its results, so that all problems of a model are
+// reported at once and none twice.
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/import/Import.h"
+#include "compiler/import/onnx/Node.h"
+#include "compiler/import/onnx/Tensors.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+using namespace marver;
+using namespace marver::onnx;
+
+namespace {
+
+/// Operator sets that are known; a newer one may mean something else.
+constexpr int64_t oldestOpset = 7, newestOpset = 28;
+
+/// Calls of functions within functions, this deep at most.
+constexpr int callDepthLimit = 32;
+
+/// Nodes in all, with those of functions counted for each call.
+constexpr int64_t nodeLimit = 1'000'000;
+
+/// Elements of a tensor that an input may have at most: 2^48.
+constexpr int64_t elementLimit = int64_t(1) << 48;
+
+/// Sizes of a dim that a symbol may take.
+constexpr int64_t symbolLimit = std::numeric_limits<int32_t>::max();
+
+/// Names and what they stand for, in the graph or in one call of a function.
+struct Scope {
+  llvm::StringMap<GraphValue> values;
+  /// Attributes of the call, for references to them.
+  SmallVector<const onnx::Attribute *> attributes;
+  llvm::StringMap<int64_t> operatorSets;
+};
+
+/// An argument of the function to make.
+struct Input {
+  const ValueInfo *info;
+  mlir::Type element;
+  bool isUnsigned;
+  /// One entry a dim: a number, or the name of a symbol.
+  struct Size {
+    int64_t number = -1;
+    std::string symbol;
+  };
+  SmallVector<Size> sizes;
+};
+
+class Importer {
+public:
+  Importer(MLIRContext *context, const ImportRequest &request,
+           const Model &model)
+      : context(context), request(request), model(model),
+        tensors(context, request),
+        fileLoc(FileLineColLoc::get(context, request.path, 0, 0)),
+        ops(fileLoc) {}
+
+  OwningOpRef<ModuleOp> run();
+
+private:
+  // Checks before anything is built.
+  bool readOperatorSets(ArrayRef<OperatorSet> sets,
+                        llvm::StringMap<int64_t> &versions);
+  bool indexFunctions();
+  bool readInputs();
+  bool readInput(const ValueInfo &info, unsigned number);
+  bool checkOperators();
+  void findUnsupported(ArrayRef<onnx::Node> nodes,
+                       const llvm::StringMap<int64_t> &versions,
+                       llvm::StringSet<> &seen);
+
+  // The function.
+  void declareFunction(ArrayRef<mlir::Type> results);
+  void defineArguments(Scope &scope);
+  bool defineInitializers(Scope &scope);
+  bool buildNodes(ArrayRef<onnx::Node> nodes, Scope &scope, int depth);
+  void buildNode(const onnx::Node &node, Scope &scope, int depth);
+  void callFunction(const Function &function, const onnx::Node &node,
+                    Scope &scope, ArrayRef<GraphValue *> inputs,
+                    ArrayRef<const onnx::Attribute *> attributes, int depth);
+  bool buildConstant(NodeBuilder &node);
+  bool buildResults(Scope &scope);
+  bool declareResults();
+
+  const Function *findFunction(const onnx::Node &node) const;
+  Location locationOf(const onnx::Node &node) const;
+  std::string describe(const onnx::Node &node) const;
+  InFlightDiagnostic report() {
+    failed = true;
+    return emitError(fileLoc);
+  }
+
+  MLIRContext *context;
+  const ImportRequest &request;
+  const Model &model;
+  TensorReader tensors;
+  Location fileLoc;
+  OpsBuilder ops;
+  OwningOpRef<ModuleOp> module;
+  func::FuncOp function;
+  SmallVector<Input> inputs;
+  /// Symbols in order of first use.
+  llvm::MapVector<StringRef, unsigned> symbols;
+  llvm::StringMap<const Function *> functions;
+  llvm::StringMap<int64_t> operatorSets;
+  int64_t nodesBuilt = 0;
+  bool failed = false;
+};
+
+/// "ai.onnx" is the long name of the standard domain.
+StringRef shortDomain(StringRef domain) {
+  return domain == "ai.onnx" ? "" : domain;
+}
+
+std::string functionKey(StringRef domain, StringRef name, StringRef overload) {
+  return (shortDomain(domain) + "\n" + name + "\n" + overload).str();
+}
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Checks
+//===----------------------------------------------------------------------===//
+
+bool Importer::readOperatorSets(ArrayRef<OperatorSet> sets,
+                                llvm::StringMap<int64_t> &versions) {
+  for (const OperatorSet &set : sets) {
+    if (shortDomain(set.domain).empty() &&
+        (set.version < oldestOpset || set.version > newestOpset)) {
+      report() << "the model uses operator set " << set.version << "; "
+               << oldestOpset << " to " << newestOpset << " are supported"
+               << (set.version < oldestOpset
+                       ? ": convert it with onnx.version_converter"
+                       : "");
+      return false;
+    }
+    versions[shortDomain(set.domain)] = set.version;
+  }
+  return true;
+}
+
+bool Importer::indexFunctions() {
+  for (const Function &entry : model.functions) {
+    if (!functions
+             .try_emplace(functionKey(entry.domain, entry.name, entry.overload),
+                          &entry)
+             .second) {
+      report() << "the model has two functions '" << printable(entry.name)
+               << "'";
+      return false;
+    }
+  }
+  return true;
+}
+
+const Function *Importer::findFunction(const onnx::Node &node) const {
+  return functions.lookup(functionKey(node.domain, node.type, node.overload));
+}
+
+bool Importer::readInput(const ValueInfo &info, unsigned number) {
+  std::string name = printable(info.name);
+  if (!info.type.isTensor) {
+    report() << "input '" << name
+             << "' is not a tensor, which is not supported";
+    return false;
+  }
+  auto element = elementType(context, info.type.element);
+  if (!element) {
+    report() << "input '" << name << "' has elements of a type ("
+             << int32_t(info.type.element) << ") that is not supported";
+    return false;
+  }
+  Input input{&info, element->first, element->second, {}};
+
+  // `--shape` may name the input or give its number.
+  const ShapeOverride *given = nullptr;
+  for (const ShapeOverride &entry : request.shapes)
+    if (!entry.isDim && entry.name == info.name)
+      given = &entry;
+  if (!given)
+    for (const ShapeOverride &entry : request.shapes)
+      if (!entry.isDim && entry.name == std::to_string(number))
+        given = &entry;
+  if (given)
+    given->used = true;
+  if (!info.type.shape && !given) {
+    report() << "input '" << name
+             << "' has no shape: give one with --shape=" << name
+             << ":1x3x224x224";
+    return false;
+  }
+  size_t rank = info.type.shape ? info.type.shape->size() : given->dims.size();
+  if (given && given->dims.size() != rank) {
+    report() << "input '" << name << "' has " << rank << " dims, --shape gives "
+             << given->dims.size();
+    return false;
+  }
+  int64_t elements = 1;
+  for (size_t axis = 0; axis < rank; ++axis) {
+    Input::Size size;
+    const TypeDim dim = info.type.shape ? (*info.type.shape)[axis] : TypeDim();
+    if (dim.value && *dim.value >= 0)
+      size.number = *dim.value;
+    else if (!dim.parameter.empty())
+      size.symbol = dim.parameter.str();
+    else
+      size.symbol = name + "." + std::to_string(axis);
+    for (const ShapeOverride &entry : request.shapes)
+      if (entry.isDim && entry.name == size.symbol && entry.dims.size() == 1) {
+        entry.used = true;
+        size.number = entry.dims[0];
+      }
+    if (given && given->dims[axis] >= 0) {
+      int64_t wanted = given->dims[axis];
+      if (size.number >= 0 && size.number != wanted) {
+        report() << "dim " << axis << " of input '" << name << "' is "
+                 << size.number << ", --shape gives " << wanted;
+        return false;
+      }
+      size.number = wanted;
+    }
+    if (size.number >= 0 &&
+        (llvm::MulOverflow(elements, std::max<int64_t>(size.number, 1),
+                           elements) ||
+         elements > elementLimit)) {
+      report() << "input '" << name
+               << "' has more elements than any memory holds";
+      return false;
+    }
+    input.sizes.push_back(std::move(size));
+  }
+  inputs.push_back(std::move(input));
+  return true;
+}
+
+bool Importer::readInputs() {
+  // Old files list initializers among the inputs.
+  llvm::StringSet<> initialized, seen;
+  for (const Tensor &tensor : model.graph->initializers)
+    initialized.insert(tensor.name);
+  for (const ValueInfo &info : model.graph->inputs) {
+    if (initialized.contains(info.name))
+      continue;
+    if (!seen.insert(info.name).second) {
+      report() << "the model has two inputs called '" << printable(info.name)
+               << "'";
+      return false;
+    }
+    if (!readInput(info, inputs.size()))
+      return false;
+  }
+  // A size given for one dim of a symbol is given for all of them.
+  llvm::StringMap<int64_t> fixed;
+  for (const Input &input : inputs)
+    for (const Input::Size &size : input.sizes)
+      if (!size.symbol.empty() && size.number >= 0)
+        fixed[size.symbol] = size.number;
+  for (Input &input : inputs)
+    for (Input::Size &size : input.sizes) {
+      auto number = fixed.find(size.symbol);
+      if (size.symbol.empty() || number == fixed.end())
+        continue;
+      if (size.number >= 0 && size.number != number->second) {
+        report() << "--shape gives dim '" << size.symbol
+                 << "' two sizes: " << size.number << " and " << number->second;
+        return false;
+      }
+      size.number = number->second;
+    }
+  for (const Input &input : inputs)
+    for (const Input::Size &size : input.sizes)
+      if (size.number < 0)
+        symbols.try_emplace(size.symbol, symbols.size());
+  return true;
+}
+
+void Importer::findUnsupported(ArrayRef<onnx::Node> nodes,
+                               const llvm::StringMap<int64_t> &versions,
+                               llvm::StringSet<> &seen) {
+  // Operators in order of first use, each with its first node and their number.
+  llvm::MapVector<std::pair<StringRef, StringRef>,
+                  std::pair<const onnx::Node *, unsigned>>
+      unknown;
+  for (const onnx::Node &node : nodes) {
+    if (const Function *callee = findFunction(node)) {
+      if (!seen.insert(functionKey(node.domain, node.type, node.overload))
+               .second)
+        continue;
+      llvm::StringMap<int64_t> inner;
+      if (readOperatorSets(callee->operatorSets, inner))
+        findUnsupported(callee->nodes, inner, seen);
+      continue;
+    }
+    bool isStandard = shortDomain(node.domain).empty();
+    if (isStandard && (node.type == "Constant" || findOperator(node.type)))
+      continue;
+    auto &entry = unknown[{node.domain, node.type}];
+    if (!entry.first)
+      entry.first = &node;
+    ++entry.second;
+  }
+  for (auto &[key, entry] : unknown) {
+    auto [domain, type] = key;
+    InFlightDiagnostic error = report();
+    error << "operator '" << printable(type) << "'";
+    if (!shortDomain(domain).empty())
+      error << " of domain '" << printable(domain) << "'";
+    error << " is not supported (" << describe(*entry.first);
+    if (entry.second > 1)
+      error << " and " << entry.second - 1 << " more";
+    error << ")";
+  }
+}
+
+bool Importer::checkOperators() {
+  llvm::StringSet<> seen;
+  findUnsupported(model.graph->nodes, operatorSets, seen);
+  return !failed;
+}
+
+//===----------------------------------------------------------------------===//
+// Locations
+//===----------------------------------------------------------------------===//
+
+/// The innermost line of a Python stack trace that the exporter attached.
+static std::optional<std::pair<StringRef, unsigned>>
+sourceLine(StringRef trace) {
+  size_t at = trace.rfind("File \"");
+  if (at == StringRef::npos)
+    return std::nullopt;
+  auto [file, rest] = trace.drop_front(at + 6).split('"');
+  unsigned line = 0;
+  if (!rest.consume_front(", line ") || rest.consumeInteger(10, line))
+    return std::nullopt;
+  return std::pair(file, line);
+}
+
+Location Importer::locationOf(const onnx::Node &node) const {
+  std::string name = node.name.empty()
+                         ? node.type.str()
+                         : (node.name + " (" + node.type + ")").str();
+  Location place = fileLoc;
+  if (auto line = sourceLine(node.stackTrace))
+    place = FileLineColLoc::get(context, line->first, line->second, 0);
+  return NameLoc::get(StringAttr::get(context, printable(name)), place);
+}
+
+std::string Importer::describe(const onnx::Node &node) const {
+  std::string text;
+  if (!node.name.empty())
+    text = "node '" + printable(node.name) + "'";
+  else if (!node.outputs.empty())
+    text = "the node that makes '" + printable(node.outputs.front()) + "'";
+  else
+    text = "a node without a name";
+  if (auto line = sourceLine(node.stackTrace))
+    text += ", " + printable(line->first) + ":" + std::to_string(line->second);
+  return text;
+}
+
+//===----------------------------------------------------------------------===//
+// The function and its arguments
+//===----------------------------------------------------------------------===//
+
+void Importer::declareFunction(ArrayRef<mlir::Type> results) {
+  SmallVector<mlir::Type> types;
+  for (const Input &input : inputs) {
+    SmallVector<int64_t> sizes;
+    for (const Input::Size &size : input.sizes)
+      sizes.push_back(size.number >= 0 ? size.number : ShapedType::kDynamic);
+    types.push_back(RankedTensorType::get(sizes, input.element));
+  }
+  module = ModuleOp::create(fileLoc);
+  ops.setInsertionPointToEnd(module->getBody());
+  function = func::FuncOp::create(ops, request.entry,
+                                  ops.getFunctionType(types, results));
+  function->setAttr("mv.entry", ops.getUnitAttr());
+  SmallVector<mlir::Attribute> declared;
+  for (auto &[name, number] : symbols)
+    declared.push_back(ops.getDictionaryAttr(
+        {ops.getNamedAttr("name", ops.getStringAttr(name)),
+         ops.getNamedAttr("min", ops.getI64IntegerAttr(0)),
+         ops.getNamedAttr("max", ops.getI64IntegerAttr(symbolLimit))}));
+  function->setAttr("mv.symbols", ops.getArrayAttr(declared));
+  for (auto [i, input] : llvm::enumerate(inputs)) {
+    SmallVector<mlir::Attribute> dims;
+    for (const Input::Size &size : input.sizes) {
+      if (size.number >= 0)
+        dims.push_back(ops.getI64IntegerAttr(size.number));
+      else
+        dims.push_back(AffineMapAttr::get(AffineMap::get(
+            0, symbols.size(),
+            ops.getAffineSymbolExpr(symbols.lookup(size.symbol)))));
+    }
+    function.setArgAttr(i, "mv.name", ops.getStringAttr(input.info->name));
+    function.setArgAttr(i, "mv.dims", ops.getArrayAttr(dims));
+    if (input.isUnsigned)
+      function.setArgAttr(i, "mv.unsigned", ops.getUnitAttr());
+  }
+}
+
+void Importer::defineArguments(Scope &scope) {
+  Block *block = function.addEntryBlock();
+  ops.setInsertionPointToStart(block);
+  // One value for each symbol: the first dim that is it.
+  llvm::StringMap<Value> symbolValues;
+  for (auto [i, input] : llvm::enumerate(inputs)) {
+    Value argument = block->getArgument(i);
+    Dims dims;
+    for (auto [axis, size] : llvm::enumerate(input.sizes)) {
+      if (size.number >= 0) {
+        dims.push_back(ops.index(size.number));
+        continue;
+      }
+      Value &value = symbolValues[size.symbol];
+      if (!value) {
+        value = tensor::DimOp::create(ops, argument, int64_t(axis));
+        ops.setRange(value, 0, symbolLimit);
+      }
+      dims.push_back(value);
+    }
+    ops.setDims(argument, dims);
+    GraphValue &value = scope.values[input.info->name];
+    value.tensor = argument;
+    value.isUnsigned = input.isUnsigned;
+  }
+}
+
+bool Importer::defineInitializers(Scope &scope) {
+  if (model.graph->hasSparseInitializers) {
+    report() << "sparse initializers are not supported";
+    return false;
+  }
+  for (const Tensor &tensor : model.graph->initializers) {
+    std::string error;
+    ElementsAttr constant = tensors.read(tensor, error);
+    if (!constant) {
+      report() << "initializer '" << printable(tensor.name) << "': " << error;
+      continue;
+    }
+    auto [entry, isNew] = scope.values.try_emplace(tensor.name);
+    if (!isNew) {
+      report() << "the model has two initializers called '"
+               << printable(tensor.name) << "'";
+      continue;
+    }
+    entry->second.constant = constant;
+    entry->second.isUnsigned = elementType(context, tensor.type)->second;
+  }
+  return !failed;
+}
+
+//===----------------------------------------------------------------------===//
+// Nodes
+//===----------------------------------------------------------------------===//
+
+/// Order in which every node comes behind those whose results it uses, as near
+/// to the given one as possible; the nodes of a cycle are left out.
+static SmallVector<const onnx::Node *> sortNodes(ArrayRef<onnx::Node> nodes) {
+  llvm::StringMap<size_t> makers;
+  for (auto [i, node] : llvm::enumerate(nodes))
+    for (StringRef output : node.outputs)
+      makers.try_emplace(output, i);
+  enum State : char { New, Open, Done };
+  std::vector<State> states(nodes.size(), New);
+  SmallVector<const onnx::Node *> order;
+  SmallVector<std::pair<size_t, size_t>> stack; // node, next input
+  for (size_t root = 0; root < nodes.size(); ++root) {
+    if (states[root] != New)
+      continue;
+    stack.emplace_back(root, 0);
+    states[root] = Open;
+    while (!stack.empty()) {
+      auto &[current, next] = stack.back();
+      if (next == nodes[current].inputs.size()) {
+        states[current] = Done;
+        order.push_back(&nodes[current]);
+        stack.pop_back();
+        continue;
+      }
+      StringRef input = nodes[current].inputs[next++];
+      auto maker = makers.find(input);
+      if (maker == makers.end() || states[maker->second] != New)
+        continue; // An Open one closes a cycle; its value will be missing.
+      states[maker->second] = Open;
+      stack.emplace_back(maker->second, 0);
+    }
+  }
+  return order;
+}
+
+bool Importer::buildNodes(ArrayRef<onnx::Node> nodes, Scope &scope, int depth) {
+  for (const onnx::Node *node : sortNodes(nodes)) {
+    if (++nodesBuilt > nodeLimit) {
+      report() << "the model has more than " << nodeLimit << " nodes";
+      return false;
+    }
+    buildNode(*node, scope, depth);
+  }
+  return !failed;
+}
+
+void Importer::buildNode(const onnx::Node &node, Scope &scope, int depth) {
+  auto reportNode = [&](const Twine &message) {
+    report() << describe(node) << " (" << printable(node.type)
+             << "): " << message;
+  };
+  auto define = [&](StringRef name, GraphValue value) {
+    if (name.empty())
+      return;
+    if (!scope.values.try_emplace(name, std::move(value)).second)
+      reportNode("the value '" + printable(name) + "' is made twice");
+  };
+  auto poison = [&]() {
+    for (StringRef output : node.outputs) {
+      GraphValue value;
+      value.isPoisoned = true;
+      define(output, value);
+    }
+  };
+
+  SmallVector<GraphValue *> operands;
+  bool isPoisoned = false;
+  for (StringRef name : node.inputs) {
+    if (name.empty()) {
+      operands.push_back(nullptr);
+      continue;
+    }
+    auto found = scope.values.find(name);
+    if (found == scope.values.end()) {
+      reportNode("uses '" + printable(name) +
+                 "', which nothing makes before it");
+      return poison();
+    }
+    operands.push_back(&found->second);
+    isPoisoned |= found->second.isPoisoned;
+  }
+  if (isPoisoned)
+    return poison();
+
+  // References to attributes of the surrounding call; absent ones are absent.
+  std::vector<onnx::Attribute> renamed;
+  SmallVector<const onnx::Attribute *> attributes;
+  renamed.reserve(node.attributes.size());
+  for (const onnx::Attribute &attribute : node.attributes) {
+    if (attribute.reference.empty()) {
+      attributes.push_back(&attribute);
+      continue;
+    }
+    for (const onnx::Attribute *outer : scope.attributes) {
+      if (outer->name != attribute.reference)
+        continue;
+      renamed.push_back(*outer);
+      renamed.back().name = attribute.name;
+      attributes.push_back(&renamed.back());
+      break;
+    }
+  }
+
+  ops.setLoc(locationOf(node));
+  if (const Function *callee = findFunction(node)) {
+    if (depth >= callDepthLimit) {
+      reportNode("functions call each other more than " +
+                 Twine(callDepthLimit) + " deep");
+      return poison();
+    }
+    return callFunction(*callee, node, scope, operands, attributes, depth);
+  }
+  NodeBuilder builder(ops, tensors, node,
+                      scope.operatorSets.lookup(shortDomain(node.domain)),
+                      operands, attributes);
+  if (node.type == "Constant")
+    buildConstant(builder);
+  else if (!buildShapeValue(builder))
+    findOperator(node.type)(builder);
+  std::string error = ops.takeError();
+  if (!error.empty()) {
+    reportNode(error);
+    return poison();
+  }
+  for (auto [i, name] : llvm::enumerate(node.outputs)) {
+    const GraphValue &made = builder.made()[i];
+    if (name.empty())
+      continue;
+    if (!made.tensor && !made.dims && !made.constant) {
+      reportNode("its result " + Twine(i) + " is not supported");
+      return poison();
+    }
+  }
+  for (auto [i, name] : llvm::enumerate(node.outputs))
+    define(name, builder.made()[i]);
+}
+
+void Importer::callFunction(const Function &callee, const onnx::Node &node,
+                            Scope &scope, ArrayRef<GraphValue *> operands,
+                            ArrayRef<const onnx::Attribute *> attributes,
+                            int depth) {
+  Scope inner;
+  readOperatorSets(callee.operatorSets, inner.operatorSets);
+  inner.attributes.assign(attributes.begin(), attributes.end());
+  for (const onnx::Attribute &attribute : callee.defaults)
+    if (llvm::none_of(attributes, [&](const onnx::Attribute *given) {
+          return given->name == attribute.name;
+        }))
+      inner.attributes.push_back(&attribute);
+  for (auto [i, name] : llvm::enumerate(callee.inputs))
+    if (i < operands.size() && operands[i])
+      inner.values[name] = *operands[i];
+  buildNodes(callee.nodes, inner, depth + 1);
+  for (auto [i, name] : llvm::enumerate(node.outputs)) {
+    if (name.empty())
+      continue;
+    GraphValue value;
+    value.isPoisoned = true;
+    if (i < callee.outputs.size()) {
+      auto found = inner.values.find(callee.outputs[i]);
+      if (found != inner.values.end())
+        value = found->second;
+      else
+        report() << describe(node) << ": function '" << printable(callee.name)
+                 << "' does not make its result '"
+                 << printable(callee.outputs[i]) << "'";
+    } else {
+      report() << describe(node) << ": function '" << printable(callee.name)
+               << "' has no result " << i;
+    }
+    if (!scope.values.try_emplace(name, value).second)
+      report() << describe(node) << ": the value '" << printable(name)
+               << "' is made twice";
+  }
+}
+
+bool Importer::buildConstant(NodeBuilder &node) {
+  GraphValue value;
+  auto setNumbers = [&](DataType type, size_t count, bool isScalar, auto fill) {
+    Tensor tensor;
+    tensor.type = type;
+    if (!isScalar)
+      tensor.dims.push_back(int64_t(count));
+    fill(tensor);
+    std::string error;
+    value.constant = tensors.read(tensor, error);
+  };
+  if (const onnx::Attribute *attribute = node.find("value");
+      attribute && attribute->tensor) {
+    value.constant = node.tensor("value");
+    if (!value.constant)
+      return false;
+    value.isUnsigned = elementType(context, attribute->tensor->type)->second;
+  } else if (const onnx::Attribute *number = node.find("value_float")) {
+    setNumbers(DataType::Float, 1, true,
+               [&](Tensor &t) { t.floats = {number->real}; });
+  } else if (const onnx::Attribute *number = node.find("value_int")) {
+    setNumbers(DataType::Int64, 1, true,
+               [&](Tensor &t) { t.ints64 = {number->integer}; });
+  } else if (const onnx::Attribute *list = node.find("value_floats")) {
+    setNumbers(DataType::Float, list->reals.size(), false,
+               [&](Tensor &t) { t.floats = list->reals; });
+  } else if (const onnx::Attribute *list = node.find("value_ints")) {
+    setNumbers(DataType::Int64, list->integers.size(), false,
+               [&](Tensor &t) { t.ints64 = list->integers; });
+  } else {
+    node.fail("has no value that is supported");
+    return false;
+  }
+  node.set(0, std::move(value));
+  return true;
+}
+
+//===----------------------------------------------------------------------===//
+// Results
+//===----------------------------------------------------------------------===//
+
+bool Importer::buildResults(Scope &scope) {
+  SmallVector<Value> results;
+  SmallVector<bool> unsignedOnes;
+  ops.setLoc(fileLoc);
+  for (const ValueInfo &info : model.graph->outputs) {
+    std::string name = printable(info.name);
+    auto found = scope.values.find(info.name);
+    if (found == scope.values.end()) {
+      report() << "nothing makes the output '" << name << "'";
+      continue;
+    }
+    GraphValue &value = found->second;
+    if (value.isPoisoned)
+      continue;
+    Value tensor = materialize(ops, value);
+    if (info.type.isTensor && info.type.element != DataType::Undefined) {
+      auto declared = elementType(context, info.type.element);
+      if (!declared || declared->first != OpsBuilder::elementOf(tensor) ||
+          declared->second != value.isUnsigned) {
+        std::string made;
+        llvm::raw_string_ostream(made) << OpsBuilder::elementOf(tensor);
+        report() << "output '" << name << "' is declared with element type "
+                 << int32_t(info.type.element) << " but has elements of type "
+                 << made;
+        continue;
+      }
+    }
+    results.push_back(tensor);
+    unsignedOnes.push_back(value.isUnsigned);
+  }
+  if (failed)
+    return false;
+  func::ReturnOp::create(ops, results);
+  SmallVector<mlir::Type> types;
+  for (Value result : results)
+    types.push_back(result.getType());
+  function.setFunctionType(
+      ops.getFunctionType(function.getArgumentTypes(), types));
+  for (auto [i, info] : llvm::enumerate(model.graph->outputs)) {
+    function.setResultAttr(i, "mv.name", ops.getStringAttr(info.name));
+    if (unsignedOnes[i])
+      function.setResultAttr(i, "mv.unsigned", ops.getUnitAttr());
+  }
+  return true;
+}
+
+/// For `signatureOnly`: results as the file declares them.
+bool Importer::declareResults() {
+  SmallVector<mlir::Type> types;
+  SmallVector<std::pair<StringRef, bool>> named;
+  for (const ValueInfo &info : model.graph->outputs) {
+    auto element = elementType(context, info.type.element);
+    if (!info.type.isTensor || !element || !info.type.shape)
+      continue; // Known only after the import.
+    SmallVector<int64_t> sizes;
+    for (const TypeDim &dim : *info.type.shape)
+      sizes.push_back(dim.value && *dim.value >= 0 ? *dim.value
+                                                   : ShapedType::kDynamic);
+    types.push_back(RankedTensorType::get(sizes, element->first));
+    named.emplace_back(info.name, element->second);
+  }
+  declareFunction(types);
+  for (auto [i, entry] : llvm::enumerate(named)) {
+    function.setResultAttr(i, "mv.name", ops.getStringAttr(entry.first));
+    if (entry.second)
+      function.setResultAttr(i, "mv.unsigned", ops.getUnitAttr());
+  }
+  function.setPrivate();
+  return true;
+}
+
+OwningOpRef<ModuleOp> Importer::run() {
+  if (!model.graph ||
+      (model.graph->nodes.empty() && model.graph->outputs.empty())) {
+    report() << "there is no graph in it: is it an ONNX model?";
+    return nullptr;
+  }
+  if (!readOperatorSets(model.operatorSets, operatorSets))
+    return nullptr;
+  if (!operatorSets.count("")) {
+    // Only a model of nothing but functions and other domains may lack it.
+    if (llvm::any_of(model.graph->nodes, [](const onnx::Node &node) {
+          return shortDomain(node.domain).empty();
+        })) {
+      report() << "the model does not say which operator set it uses";
+      return nullptr;
+    }
+  }
+  if (!indexFunctions() || !readInputs())
+    return nullptr;
+  if (request.signatureOnly) {
+    declareResults();
+    return std::move(module);
+  }
+  if (!checkOperators())
+    return nullptr;
+  if (model.graph->outputs.empty()) {
+    report() << "the model has no outputs";
+    return nullptr;
+  }
+  Scope scope;
+  for (const auto &entry : operatorSets)
+    scope.operatorSets[entry.first()] = entry.second;
+  declareFunction({});
+  defineArguments(scope);
+  if (!defineInitializers(scope) || !buildNodes(model.graph->nodes, scope, 0) ||
+      !buildResults(scope))
+    return nullptr;
+  return std::move(module);
+}
+
+//===----------------------------------------------------------------------===//
+// Entry points
+//===----------------------------------------------------------------------===//
+
+bool marver::isOnnx(StringRef bytes) {
+  // Field 1, the version of the format, comes first in what exporters write.
+  return bytes.size() > 2 && bytes[0] == 0x08 && bytes[1] > 0 &&
+         bytes[1] < 32 && (bytes[2] & 7) <= 2;
+}
+
+OwningOpRef<ModuleOp> marver::importOnnx(MLIRContext *context,
+                                         const ImportRequest &request) {
+  context->loadDialect<mv::MvDialect, func::FuncDialect, arith::ArithDialect,
+                       math::MathDialect, linalg::LinalgDialect,
+                       tensor::TensorDialect, affine::AffineDialect>();
+  Location loc = FileLineColLoc::get(context, request.path, 0, 0);
+  StringRef bytes = request.data->getBuffer();
+  if (bytes.empty()) {
+    emitError(loc) << "the file is empty";
+    return nullptr;
+  }
+  std::string error;
+  auto model = parseModel(bytes, error);
+  if (!model) {
+    emitError(loc) << "cannot read it as an ONNX model: " << error;
+    return nullptr;
+  }
+  return Importer(context, request, *model).run();
+}
