@@ -298,14 +298,18 @@ SmallVector<Value> KernelEmitter::loop(
 
 void KernelEmitter::ifThen(Value condition, llvm::function_ref<void()> then,
                            llvm::function_ref<void()> otherwise) {
-  auto op = scf::IfOp::create(b, condition, bool(otherwise));
+  bool hasElse = bool(otherwise);
+  auto op = scf::IfOp::create(b, TypeRange(), condition, /*addThenBlock=*/true,
+                              /*addElseBlock=*/hasElse);
   OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPoint(op.thenYield());
+  b.setInsertionPointToEnd(op.thenBlock());
   then();
-  if (otherwise) {
-    b.setInsertionPoint(op.elseYield());
-    otherwise();
-  }
+  scf::YieldOp::create(b);
+  if (!hasElse)
+    return;
+  b.setInsertionPointToEnd(op.elseBlock());
+  otherwise();
+  scf::YieldOp::create(b);
 }
 
 Value KernelEmitter::ifThenElse(Value condition, Type type,

@@ -213,6 +213,13 @@ static T sweepExtent(const Sweep &sweep, ArrayRef<T> sizes, T one,
   return extent;
 }
 
+/// Whether results have borders that the kernel writes.
+static bool hasBorder(mv::KernelOp kernel) {
+  return llvm::any_of(kernel.getTerminator()->getOperands(), [](Value value) {
+    return storedSource(value, /*throughShapes=*/false) != value;
+  });
+}
+
 static OpFoldResult pointwiseExtent(OpBuilder &builder, Location loc,
                                     mv::KernelOp kernel, ValueRange inputs,
                                     ValueRange outs, const TargetInfo &target) {
@@ -258,6 +265,14 @@ static OpFoldResult pointwiseExtent(OpBuilder &builder, Location loc,
         sweep, sizes, builder.getIndexAttr(1), multiply, ceilDiv);
     total = apply(s0 + s1, {total, extent});
   }
+  // Something must write the border around an empty interior.
+  if (!getConstantIntValue(total) && hasBorder(kernel))
+    total =
+        arith::MaxSIOp::create(builder, loc, cast<Value>(total),
+                               arith::ConstantIndexOp::create(builder, loc, 1))
+            .getResult();
+  else if (getConstantIntValue(total) == 0 && hasBorder(kernel))
+    total = builder.getIndexAttr(1);
   return total;
 }
 
@@ -391,10 +406,12 @@ static LogicalResult emitPointwise(KernelEmitter &e) {
         });
     starts.push_back(e.add(starts.back(), extent));
   }
-  writer.fillBorders(starts.back());
+  bool border = hasBorder(e.kernel());
+  if (border)
+    writer.fillBorders(e.max(starts.back(), e.constant(1)));
   for (auto [i, sweep] : llvm::enumerate(sweeps)) {
     Value from = e.begin(), to = e.end();
-    if (sweeps.size() > 1) {
+    if (sweeps.size() > 1 || border) {
       from = e.sub(e.max(from, starts[i]), starts[i]);
       to = e.sub(e.min(to, starts[i + 1]), starts[i]);
     }
