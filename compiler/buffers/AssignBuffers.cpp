@@ -50,8 +50,12 @@ struct Home {
   unsigned number = 0;     ///< of the output, of the concat's operand
   tensor::ConcatOp concat; ///< Part
   Value updated;           ///< InPlace: the operand whose memory is reused
-  /// Reshapes between the tensor and its place, nearest the tensor first.
+  /// Reshapes and permutations between the tensor and its place, nearest the
+  /// tensor first. The place has the layout of the last one's result.
   SmallVector<Operation *> path;
+
+  /// Only reshapes: a contiguous place can as well take the tensor's own shape.
+  bool keepsOrder() const { return llvm::all_of(path, isReshape); }
 };
 
 /// Constants of the whole module, equal ones once.
@@ -176,7 +180,10 @@ private:
       for (Value result : op.getResults()) {
         Home home;
         SmallVector<Operation *> path;
+        permuted = Home();
         findHome(result, result, path, home);
+        if (home.kind == Home::Arena)
+          home = permuted;
         findInPlace(result, home);
         if (home.kind == Home::Output)
           takenOutputs.insert(home.number);
@@ -206,7 +213,12 @@ private:
         candidate.concat = concat;
         if (takenParts.contains({concat, candidate.number}))
           continue;
-      } else if (isReshape(user)) {
+      } else if (isReshape(user) || isPermuted(user)) {
+        // A permuted tensor whose dims are merged lies in the merged order.
+        if (isReshape(user) && !candidate.keepsOrder() &&
+            placeFor(tensor, candidate) &&
+            !viewsHold(tensor, contiguous(tensor)))
+          permuted = candidate;
         path.push_back(user);
         findHome(tensor, user->getResult(0), path, home);
         path.pop_back();
@@ -214,10 +226,20 @@ private:
       } else {
         continue;
       }
-      FailureOr<MemRefType> type = typeAt(tensor, candidate);
-      if (succeeded(type) && viewsHold(tensor, *type))
+      if (placeFor(tensor, candidate))
         home = candidate;
     }
+  }
+
+  static bool isPermuted(Operation *op) {
+    SmallVector<int64_t> permutation;
+    return isPermutedView(op, permutation);
+  }
+
+  /// Whether `tensor` and all its views can live in `home`.
+  bool placeFor(Value tensor, const Home &home) {
+    FailureOr<MemRefType> type = typeAt(tensor, home);
+    return succeeded(type) && viewsHold(tensor, *type);
   }
 
   /// The operand that the kernel behind `tensor` updates element by element (a
@@ -270,37 +292,26 @@ private:
   FailureOr<MemRefType> typeAt(Value tensor, const Home &home) {
     if (home.kind == Home::InPlace)
       return typeAt(home.updated, homes[home.updated]);
-    if (home.kind != Home::Part)
-      return contiguous(tensor); // whole buffers take any shape
-    tensor::ConcatOp concat = home.concat;
-    FailureOr<MemRefType> whole =
-        typeAt(concat.getResult(), homes[concat.getResult()]);
-    if (failed(whole))
-      return failure();
-    MemRefType type = partType(concat, home.number, *whole);
+    MemRefType type;
+    if (home.kind == Home::Part) {
+      tensor::ConcatOp concat = home.concat;
+      FailureOr<MemRefType> whole =
+          typeAt(concat.getResult(), homes[concat.getResult()]);
+      if (failed(whole))
+        return failure();
+      type = partType(concat, home.number, *whole);
+    } else {
+      if (home.keepsOrder())
+        return contiguous(tensor);
+      type = contiguous(home.path.back()->getResult(0));
+    }
     for (Operation *op : llvm::reverse(home.path)) {
-      FailureOr<MemRefType> undone = undoType(op, type);
+      FailureOr<MemRefType> undone = undoneType(op, type);
       if (failed(undone))
         return failure();
       type = *undone;
     }
     return type;
-  }
-
-  /// Layout of the source of reshape `op` when its result has layout `type`.
-  static FailureOr<MemRefType> undoType(Operation *op, MemRefType type) {
-    if (auto collapse = dyn_cast<tensor::CollapseShapeOp>(op))
-      return memref::ExpandShapeOp::computeExpandedType(
-          type, collapse.getSrcType().getShape(),
-          collapse.getReassociationIndices());
-    if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op)) {
-      if (!memref::CollapseShapeOp::isGuaranteedCollapsible(
-              type, expand.getReassociationIndices()))
-        return failure();
-      return memref::CollapseShapeOp::computeCollapsedType(
-          type, expand.getReassociationIndices());
-    }
-    return failure();
   }
 
   /// Whether every view of `value` works on a buffer of that layout.
@@ -618,36 +629,27 @@ private:
       // already there: the current position is fine.
       Value part = buildPart(b, concat, home.number, *whole);
       for (Operation *op : llvm::reverse(home.path))
-        part = undo(op, part);
+        part = undoView(b, op, part);
       return memory[tensor] = part;
     }
     startPrologue();
+    Value place = home.keepsOrder() ? tensor : home.path.back()->getResult(0);
     SmallVector<Value> sizes;
-    for (OpFoldResult dim : hostDims(b, loc, tensor))
+    for (OpFoldResult dim : hostDims(b, loc, place))
       if (auto value = dyn_cast<Value>(dim))
         sizes.push_back(value);
     bool isOutput = home.kind == Home::Output;
     Value offset;
     if (!isOutput)
       offset = getValueOrCreateConstantIndexOp(b, loc, offsets[tensor]);
-    return memory[tensor] = mv::BufferOp::create(
-               b, loc, contiguous(tensor),
-               isOutput ? mv::BufferSpace::Output : mv::BufferSpace::Arena,
-               isOutput ? home.number : 0, offset, sizes);
-  }
-
-  /// The source's memory of reshape `op`, given its result's.
-  Value undo(Operation *op, Value result) {
-    Location loc = op->getLoc();
-    auto type = cast<MemRefType>(result.getType());
-    MemRefType source = *undoType(op, type);
-    if (auto collapse = dyn_cast<tensor::CollapseShapeOp>(op))
-      return memref::ExpandShapeOp::create(b, loc, source, result,
-                                           collapse.getReassociationIndices(),
-                                           hostDims(b, loc, collapse.getSrc()));
-    return memref::CollapseShapeOp::create(
-        b, loc, source, result,
-        cast<tensor::ExpandShapeOp>(op).getReassociationIndices());
+    Value result = mv::BufferOp::create(
+        b, loc, contiguous(place),
+        isOutput ? mv::BufferSpace::Output : mv::BufferSpace::Arena,
+        isOutput ? home.number : 0, offset, sizes);
+    if (place != tensor)
+      for (Operation *op : llvm::reverse(home.path))
+        result = undoView(b, op, result);
+    return memory[tensor] = result;
   }
 
   LogicalResult rewriteLaunch(mv::LaunchOp launch) {
@@ -947,6 +949,7 @@ private:
   Block *body = nullptr;
   Operation *prologueEnd = nullptr;
   DenseMap<Value, Home> homes;
+  Home permuted; ///< found by findHome when no better place is
   DenseSet<unsigned> takenOutputs;
   DenseSet<std::pair<Operation *, unsigned>> takenParts;
   DenseMap<Operation *, int64_t> order;

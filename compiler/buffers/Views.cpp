@@ -11,6 +11,7 @@
 #include "compiler/kernels/form/Grouping.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -153,6 +154,28 @@ static MemRefType sliceType(tensor::ExtractSliceOp op, MemRefType source) {
       op.getMixedStrides());
 }
 
+/// Dim d of the result is dim permutation[d] of the source.
+static FailureOr<MemRefType> permutedType(MemRefType source,
+                                          ArrayRef<int64_t> permutation) {
+  SmallVector<int64_t> strides, shape, permuted;
+  int64_t offset;
+  if (failed(source.getStridesAndOffset(strides, offset)))
+    return failure();
+  for (int64_t d : permutation) {
+    shape.push_back(source.getDimSize(d));
+    permuted.push_back(strides[d]);
+  }
+  return MemRefType::get(
+      shape, source.getElementType(),
+      StridedLayoutAttr::get(source.getContext(), offset, permuted));
+}
+
+static Value permute(OpBuilder &b, Location loc, Value source,
+                     ArrayRef<int64_t> permutation) {
+  auto map = AffineMap::getPermutationMap(permutation, b.getContext());
+  return memref::TransposeOp::create(b, loc, source, AffineMapAttr::get(map));
+}
+
 FailureOr<MemRefType> viewType(Operation *op, MemRefType source) {
   return TypeSwitch<Operation *, FailureOr<MemRefType>>(op)
       .Case<tensor::ExtractSliceOp>(
@@ -189,18 +212,41 @@ FailureOr<MemRefType> viewType(Operation *op, MemRefType source) {
             SmallVector<int64_t> permutation;
             if (!isPermutedView(generic, permutation))
               return failure();
-            SmallVector<int64_t> strides, shape, permuted;
-            int64_t offset;
-            if (failed(source.getStridesAndOffset(strides, offset)))
-              return failure();
-            for (int64_t d : permutation) {
-              shape.push_back(source.getDimSize(d));
-              permuted.push_back(strides[d]);
-            }
-            return MemRefType::get(
-                shape, source.getElementType(),
-                StridedLayoutAttr::get(op->getContext(), offset, permuted));
+            return permutedType(source, permutation);
           });
+}
+
+FailureOr<MemRefType> undoneType(Operation *op, MemRefType result) {
+  if (auto collapse = dyn_cast<tensor::CollapseShapeOp>(op))
+    return memref::ExpandShapeOp::computeExpandedType(
+        result, collapse.getSrcType().getShape(),
+        collapse.getReassociationIndices());
+  if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op)) {
+    if (!memref::CollapseShapeOp::isGuaranteedCollapsible(
+            result, expand.getReassociationIndices()))
+      return failure();
+    return memref::CollapseShapeOp::computeCollapsedType(
+        result, expand.getReassociationIndices());
+  }
+  SmallVector<int64_t> permutation;
+  if (isPermutedView(op, permutation))
+    return permutedType(result, invertPermutationVector(permutation));
+  return failure();
+}
+
+Value undoView(OpBuilder &b, Operation *op, Value result) {
+  Location loc = op->getLoc();
+  MemRefType source = *undoneType(op, cast<MemRefType>(result.getType()));
+  if (auto collapse = dyn_cast<tensor::CollapseShapeOp>(op))
+    return memref::ExpandShapeOp::create(b, loc, source, result,
+                                         collapse.getReassociationIndices(),
+                                         hostDims(b, loc, collapse.getSrc()));
+  if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op))
+    return memref::CollapseShapeOp::create(b, loc, source, result,
+                                           expand.getReassociationIndices());
+  SmallVector<int64_t> permutation;
+  isPermutedView(op, permutation);
+  return permute(b, loc, result, invertPermutationVector(permutation));
 }
 
 Value buildView(OpBuilder &b, Operation *op, Value source) {

@@ -37,6 +37,15 @@ mlir::Value buildView(mlir::OpBuilder &b, mlir::Operation *op,
 /// same order), so that it can be undone on a contiguous buffer.
 bool isReshape(mlir::Operation *op);
 
+/// The layout of the source of view operation `op` when its result has layout
+/// `result`: reshapes and permutations can be undone, slices cannot.
+mlir::FailureOr<mlir::MemRefType> undoneType(mlir::Operation *op,
+                                             mlir::MemRefType result);
+
+/// The source itself; only if undoneType has a result.
+mlir::Value undoView(mlir::OpBuilder &b, mlir::Operation *op,
+                     mlir::Value result);
+
 /// Type of the part of a concat's buffer that holds operand `number`.
 mlir::MemRefType partType(mlir::tensor::ConcatOp concat, unsigned number,
                           mlir::MemRefType whole);

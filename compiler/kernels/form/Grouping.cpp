@@ -105,6 +105,8 @@ bool readsMemory(OpOperand &operand) {
     // Everything that sweeps its operands' elements once evaluates them.
     return !isa<mv::SoftmaxOp, mv::LayerNormOp, mv::ArgReduceOp,
                 linalg::LinalgOp>(user);
+  case Role::View:
+    return operand.getOperandNumber() == 0; // a generic's init is not read
   default:
     return !isa<tensor::DimOp>(user);
   }

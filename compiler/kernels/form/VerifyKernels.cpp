@@ -34,7 +34,8 @@ struct VerifyKernelsPass
           if (isa<mv::KernelOp>(op))
             return WalkResult::skip();
           Role role = classify(op);
-          if (role == Role::Pointwise || role == Role::Anchor) {
+          if ((role == Role::Pointwise || role == Role::Anchor) &&
+              !isRepeated(op)) {
             op->emitOpError("computes a tensor outside of a kernel");
             return WalkResult::interrupt();
           }
