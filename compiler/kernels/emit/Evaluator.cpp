@@ -422,6 +422,8 @@ Value Evaluator::splatOf(Attribute element, Type type, int64_t lanes) {
 
 Value Evaluator::constantElement(arith::ConstantOp op, const Point &point) {
   ImplicitLocOpBuilder &b = builder();
+  if (!isa<RankedTensorType>(op.getType()))
+    return splatOf(op.getValue(), op.getType(), point.lanes);
   Type type = elementTypeOf(op.getResult());
   std::optional<ConstantData> data = getConstantData(op.getResult());
   if (!data)
