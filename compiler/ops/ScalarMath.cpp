@@ -374,6 +374,32 @@ Value ScalarMath::binaryFloat(Binary kind, Value x, Value y) {
   }
 }
 
+/// By squaring, over all bits that an exponent may sensibly have; the product
+/// wraps as repeated multiplication would.
+Value ScalarMath::integerPower(Value x, Value y) {
+  Type type = x.getType();
+  Value zero = integer(0, type), one = integer(1, type);
+  Value result = one, square = x, rest = y;
+  unsigned bits = std::min(type.getIntOrFloatBitWidth(), 32u);
+  for (unsigned bit = 0; bit < bits; ++bit) {
+    Value isSet = isNonZero(arith::AndIOp::create(b, rest, one));
+    result = select(isSet, mul(result, square), result);
+    if (bit + 1 == bits)
+      break;
+    square = mul(square, square);
+    rest = arith::ShRUIOp::create(b, rest, one);
+  }
+  if (isUnsigned)
+    return result;
+  // One over a power is zero but for 1 and -1.
+  Value minusOne = integer(-1, type);
+  Value isOdd = isNonZero(arith::AndIOp::create(b, y, one));
+  Value inverse = select(compare(Compare::Eq, x, one), one, zero);
+  inverse = select(compare(Compare::Eq, x, minusOne),
+                   select(isOdd, minusOne, one), inverse);
+  return select(compare(Compare::Lt, y, zero), inverse, result);
+}
+
 Value ScalarMath::binaryInteger(Binary kind, Value x, Value y) {
   Type type = x.getType();
   auto remainder = [&]() -> Value {
@@ -406,7 +432,7 @@ Value ScalarMath::binaryInteger(Binary kind, Value x, Value y) {
     return isUnsigned ? rest : select(roundsUp(rest), add(rest, y), rest);
   }
   case Binary::Pow:
-    return math::IPowIOp::create(b, x, y);
+    return integerPower(x, y);
   case Binary::BitAnd:
     return arith::AndIOp::create(b, x, y);
   case Binary::BitOr:

@@ -52,6 +52,7 @@ public:
 private:
   Value unaryFloat(Unary kind, Value x);
   Value unaryInteger(Unary kind, Value x);
+  Value integerPower(Value x, Value y);
   Value binaryFloat(Binary kind, Value x, Value y);
   Value binaryInteger(Binary kind, Value x, Value y);
 
