@@ -9,16 +9,20 @@
 // has vector kernels, with the chain of scales and shifts of columns after it.
 // Makes mv.packed_matmul with the scales in the weights and the shifts as bias.
 //
-//   %p = mv.matmul %x, %w {transpose_rhs} : (tensor<?x384xf32>,
-//   tensor<64x384xf32>) %y = linalg.generic ins(%p, %b) { addf }
+//   %p = mv.matmul %x, %w {transpose_rhs}    // ?x384, 64x384
+//   %y = linalg.generic ins(%p, %b) { addf }
 // becomes
-//   %y = mv.packed_matmul %x, %w1 bias %b {columns = 64}
-//          : (tensor<?x384xf32>, tensor<1x384x64xf32>, tensor<64xf32>)
+//   %y = mv.packed_matmul %x, %w1 bias %b {columns = 64}   // %w1: 1x384x64
 //
-// A table that is also gathered from (tied embedding and output weights) is
-// then in the module twice, row-major for the gather and packed for the
-// product: reading whole rows from the packed form would cost a cache line an
-// element.
+// A table whose rows are gathered elsewhere (tied embedding and output weights)
+// is kept once: the gather reads the packed form through an unpack that is
+// fused into it. That costs a cache line an element of the few rows gathered; a
+// second copy would cost its size in every module and in memory.
+//
+//   %e = mv.gather %w at %tokens {dim = 0}
+// becomes
+//   %u = linalg.unpack %w1 inner_dims_pos = [0] inner_tiles = [NR]
+//   %e = mv.gather %u at %tokens {dim = 0}
 //
 //===----------------------------------------------------------------------===//
 
@@ -29,6 +33,7 @@
 #include "compiler/ir/MvDialect.h"
 #include "compiler/kernels/Schedule.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace marver;
@@ -66,6 +71,36 @@ struct PackMatmul : PassWrapper<PackMatmul, OperationPass<func::FuncOp>> {
 };
 
 } // namespace
+
+/// Tables of fewer elements are not worth the slower gather.
+static constexpr int64_t minSharedTable = 1 << 18;
+
+/// Gathers of rows of `table` read `packed` instead.
+static void gatherFromPacked(Attribute table, Value packed,
+                             func::FuncOp function) {
+  SmallVector<mv::GatherOp> gathers;
+  function.walk([&](mv::GatherOp gather) {
+    Attribute input;
+    if (gather.getDim() == 0 &&
+        matchPattern(gather.getInput(), m_Constant(&input)) && input == table)
+      gathers.push_back(gather);
+  });
+  for (mv::GatherOp gather : gathers) {
+    OpBuilder builder(gather);
+    Location loc = gather.getLoc();
+    Value constant = arith::ConstantOp::create(
+        builder, packed.getLoc(),
+        packed.getDefiningOp<arith::ConstantOp>().getValue());
+    auto type = cast<RankedTensorType>(gather.getInput().getType());
+    Value empty = tensor::EmptyOp::create(builder, loc, type.getShape(),
+                                          type.getElementType());
+    int64_t width = cast<RankedTensorType>(packed.getType()).getDimSize(2);
+    auto rows = linalg::UnPackOp::create(
+        builder, loc, constant, empty, ArrayRef<int64_t>{0},
+        ArrayRef<OpFoldResult>{builder.getIndexAttr(width)});
+    gather.getInputMutable().assign(rows.getResult());
+  }
+}
 
 void PackMatmul::pack(mv::MatmulOp matmul) {
   auto lhsType = cast<RankedTensorType>(matmul.getLhs().getType());
@@ -106,10 +141,16 @@ void PackMatmul::pack(mv::MatmulOp matmul) {
             storeFloat(out.data() + n * elementBytes(element), element, value);
         }));
   }
+  Value weights =
+      arith::ConstantOp::create(builder, matmul.getRhs().getLoc(), packed);
+  Attribute table;
+  if (transposed && !chain.scales() &&
+      elementCount(rhsType) >= minSharedTable &&
+      matchPattern(matmul.getRhs(), m_Constant(&table)))
+    gatherFromPacked(table, weights, getOperation());
   auto result = mv::PackedMatmulOp::create(
-      builder, loc, type, matmul.getLhs(),
-      arith::ConstantOp::create(builder, matmul.getRhs().getLoc(), packed),
-      bias, builder.getI64IntegerAttr(shape.outputs));
+      builder, loc, type, matmul.getLhs(), weights, bias,
+      builder.getI64IntegerAttr(shape.outputs));
   chain.end.replaceAllUsesWith(result);
   for (Operation *op : llvm::reverse(chain.ops))
     op->erase();

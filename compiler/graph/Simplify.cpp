@@ -14,12 +14,10 @@
 //    two transposes in a row are one;
 //  - a swap of the last two dims before mv.matmul's rhs becomes transpose_rhs,
 //    also when the batch dims are merged for it and split again;
-//  - zero padding of spatial dims before mv.conv goes to the convolution's
-//  pads;
+//  - zero padding of spatial dims before mv.conv goes to its pads;
 //  - a power with a small constant exponent becomes products or a square root;
-//  - a slice of a slice is one slice; a generic that yields its operand
-//  unchanged
-//    is that operand.
+//  - a slice of a slice is one slice;
+//  - a generic that yields its operand unchanged is that operand.
 //
 //===----------------------------------------------------------------------===//
 
