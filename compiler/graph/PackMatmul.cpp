@@ -59,6 +59,15 @@ struct PackMatmul : PassWrapper<PackMatmul, OperationPass<func::FuncOp>> {
   void runOnOperation() override {
     if (lanes > 0)
       target.lanes = lanes;
+    // Entries of one module often share weights, which are stored once if they
+    // are packed alike: then the number of rows must not decide.
+    auto module = getOperation()->getParentOfType<ModuleOp>();
+    severalEntries =
+        module && llvm::count_if(module.getOps<func::FuncOp>(),
+                                 [](func::FuncOp function) {
+                                   return function->hasAttr("mv.entry");
+                                 }) > 1;
+    packedOf.clear();
     SmallVector<mv::MatmulOp> matmuls;
     getOperation().walk([&](mv::MatmulOp op) { matmuls.push_back(op); });
     for (mv::MatmulOp matmul : matmuls)
@@ -68,6 +77,9 @@ struct PackMatmul : PassWrapper<PackMatmul, OperationPass<func::FuncOp>> {
   void pack(mv::MatmulOp matmul);
 
   TargetInfo target;
+  bool severalEntries = false;
+  /// Unscaled weights that are packed already, by attribute and transposition.
+  llvm::DenseMap<std::pair<Attribute, unsigned>, ElementsAttr> packedOf;
 };
 
 } // namespace
@@ -119,14 +131,21 @@ void PackMatmul::pack(mv::MatmulOp matmul) {
   ContractionShape shape;
   shape.outputs = rhsType.getDimSize(transposed ? 0 : 1);
   shape.reduction = rhsType.getDimSize(transposed ? 1 : 0);
-  shape.width = type.getDimSize(type.getRank() - 2);
+  shape.width = severalEntries ? ShapedType::kDynamic
+                               : type.getDimSize(type.getRank() - 2);
   shape.pixelStrideBytes = shape.reduction * elementBytes(element);
   int64_t width = choosePanelWidth(shape, target);
 
   AffineChain chain = findAffineChain(matmul.getResult(), type.getRank() - 1);
-  ElementsAttr packed = packMatrix(
-      *matrix, transposed, width,
-      chain.scales() ? ArrayRef<double>(chain.scale) : ArrayRef<double>());
+  Attribute source;
+  matchPattern(matmul.getRhs(), m_Constant(&source));
+  ElementsAttr packed;
+  if (chain.scales())
+    packed = packMatrix(*matrix, transposed, width, chain.scale);
+  else if (ElementsAttr &known = packedOf[{source, transposed}]; known)
+    packed = known;
+  else
+    packed = known = packMatrix(*matrix, transposed, width, {});
   OpBuilder builder(matmul);
   SmallVector<Location> locations = {matmul.getLoc()};
   for (Operation *op : chain.ops)
@@ -143,11 +162,8 @@ void PackMatmul::pack(mv::MatmulOp matmul) {
   }
   Value weights =
       arith::ConstantOp::create(builder, matmul.getRhs().getLoc(), packed);
-  Attribute table;
-  if (transposed && !chain.scales() &&
-      elementCount(rhsType) >= minSharedTable &&
-      matchPattern(matmul.getRhs(), m_Constant(&table)))
-    gatherFromPacked(table, weights, getOperation());
+  if (transposed && !chain.scales() && elementCount(rhsType) >= minSharedTable)
+    gatherFromPacked(source, weights, getOperation());
   auto result = mv::PackedMatmulOp::create(
       builder, loc, type, matmul.getLhs(), weights, bias,
       builder.getI64IntegerAttr(shape.outputs));
