@@ -17,14 +17,10 @@ using namespace mlir;
 namespace marver {
 
 static constexpr ModelFormat kFormats[] = {
-#ifdef MARVER_IMPORTS_TORCH
     {"PyTorch", ".pt2", isTorch, importTorch},
-#endif
     {"MLIR", ".mlir", isMlir, importMlir},
-// Last: an ONNX file has no magic, its content is only plausible.
-#ifdef MARVER_IMPORTS_ONNX
+    // Last: an ONNX file has no magic, its content is only plausible.
     {"ONNX", ".onnx", isOnnx, importOnnx},
-#endif
 };
 
 OwningOpRef<ModuleOp> importModel(MLIRContext *context,

@@ -165,8 +165,8 @@ std::optional<TargetInfo> selectTarget(StringRef name, std::string &error) {
 std::unique_ptr<TargetMachine> createTargetMachine(const TargetInfo &target,
                                                    bool optimize) {
   TargetOptions options;
-  // Contracting a product and a sum is the emitters' decision.
-  options.AllowFPOpFusion = FPOpFusion::Strict;
+  // Only what emitters ask for (vector.fma) is contracted.
+  options.AllowFPOpFusion = FPOpFusion::Standard;
   options.FunctionSections = false;
   options.EmitAddrsig = false;
   return std::unique_ptr<TargetMachine>(
