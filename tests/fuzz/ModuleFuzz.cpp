@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// The bytes are a list of edits to a valid module, whose root hash is then made
+// The bytes are edits (Edits.h) of a valid module, whose root hash is then made
 // to match: so that fuzzing reaches what lies behind the hash.
 //
 //===----------------------------------------------------------------------===//
@@ -13,6 +13,7 @@
 #include "compiler/package/ModuleWriter.h"
 #include "runtime/src/Blake2b.h"
 #include "runtime/src/ModuleReader.h"
+#include "tests/fuzz/Edits.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -74,21 +75,12 @@ static uint64_t visit(const ModuleTables &tables) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static const std::vector<uint8_t> valid = validModule();
   std::vector<uint8_t> bytes = valid;
-  // Each edit: where (16 bits), how many bytes (1 to 8), which.
   size_t tablesEnd =
       reinterpret_cast<const mv_file_section *>(
           valid.data() + sizeof(mv_file_header))[MV_SECTION_SIGNATURE]
           .offset +
       sizeof(mv_file_signature);
-  while (size >= 4) {
-    size_t offset = (data[0] | data[1] << 8) % tablesEnd, count = data[2] % 8;
-    data += 3;
-    size -= 3;
-    for (size_t i = 0; i <= count && size > 0 && offset < bytes.size(); ++i) {
-      bytes[offset++] = *data++;
-      --size;
-    }
-  }
+  applyEdits(bytes, tablesEnd, data, size);
   mv_error error = {};
   mv_status status =
       readSections(bytes.data(), bytes.size(), bytes.size(), &error);

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/package/SidecarWriter.h"
+#include "tests/fuzz/Edits.h"
 #include "tools/common/Sidecar.h"
 
 #include <cstring>
@@ -15,7 +16,7 @@ using namespace marver;
 // Not under test: what joins a sidecar to a module.
 void mv_module_query(const mv_module *, mv_module_info *info) { *info = {}; }
 
-/// The bytes are edits to a valid sidecar, as in ModuleFuzz.cpp.
+/// The bytes are edits (Edits.h) of a valid sidecar.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static const std::vector<uint8_t> valid = [] {
     SidecarContents contents;
@@ -25,21 +26,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return writeSidecar(contents, {});
   }();
   std::vector<uint8_t> bytes = valid;
-  while (size >= 4) {
-    size_t offset = (data[0] | data[1] << 8) % bytes.size();
-    size_t count = data[2] % 8;
-    data += 3;
-    size -= 3;
-    for (size_t i = 0; i <= count && size > 0 && offset < bytes.size(); ++i) {
-      bytes[offset++] = *data++;
-      --size;
-    }
-    // Now and then it ends early.
-    if (count == 7 && size > 0 && bytes.size() > *data)
-      bytes.resize(bytes.size() - *data);
-    if (bytes.empty())
-      break;
-  }
+  // The last byte shortens the file now and then.
+  if (size > 0 && data[size - 1] >= 0xc0)
+    bytes.resize(bytes.size() * (data[size - 1] - 0xbf) / 65);
+  if (!bytes.empty())
+    applyEdits(bytes, bytes.size(), data, size);
   bytes.shrink_to_fit();
   Sidecar sidecar;
   uint8_t buildId[MV_BUILD_ID_SIZE];
