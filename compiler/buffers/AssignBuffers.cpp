@@ -163,7 +163,7 @@ private:
       last = &op;
       hoisted.insert(&op);
     }
-    prologueEnd = last;
+    bodyStart = last ? last->getNextNode() : &body->front();
   }
 
   bool isDefinition(Value value) {
@@ -400,8 +400,7 @@ private:
 
   bool dependsOnData(Value size) {
     Operation *def = size.getDefiningOp();
-    return def && def->getBlock() == body && prologueEnd &&
-           prologueEnd->isBeforeInBlock(def);
+    return def && !def->isBeforeInBlock(bodyStart);
   }
 
   LogicalResult planArena() {
@@ -504,12 +503,8 @@ private:
     return affine::makeComposedFoldedAffineMax(b, func.getLoc(), both, {x, y});
   }
 
-  void startPrologue() {
-    if (prologueEnd)
-      b.setInsertionPointAfter(prologueEnd);
-    else
-      b.setInsertionPointToStart(body);
-  }
+  /// New operations go to the end of the hoisted ones.
+  void startPrologue() { b.setInsertionPoint(bodyStart); }
 
   //===--------------------------------------------------------------------===//
   // Rewriting
@@ -947,7 +942,7 @@ private:
   int64_t &kernelNumber;
   OpBuilder b;
   Block *body = nullptr;
-  Operation *prologueEnd = nullptr;
+  Operation *bodyStart = nullptr; ///< first operation that is not hoisted
   DenseMap<Value, Home> homes;
   Home permuted; ///< found by findHome when no better place is
   DenseSet<unsigned> takenOutputs;
