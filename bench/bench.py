@@ -18,7 +18,6 @@ import datetime
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -70,9 +69,10 @@ def pinned(threads):
 class Peer:
     """A resident process with one runtime and one model in it."""
 
-    def __init__(self, name, folder, threads):
+    def __init__(self, name, folder, threads, work):
         script, variant = PEERS[name]
-        self.work = Path(tempfile.mkdtemp(prefix="marver-bench-"))
+        self.work = work / f"{script}-{variant}" / folder.name  # keeps what it compiled
+        self.work.mkdir(parents=True, exist_ok=True)
         read, write = os.pipe()
         self.process = subprocess.Popen(
             [peer_python(script), HERE / "peers" / f"{script}_peer.py", folder, self.work, str(threads), str(write)],
@@ -104,7 +104,6 @@ class Peer:
     def close(self):
         self.process.stdin.close()
         self.process.wait(20)
-        shutil.rmtree(self.work, ignore_errors=True)
 
 
 class Marver:
@@ -270,7 +269,7 @@ def main():
                 row = {"model": name, "peer": against_name, "threads": threads}
                 peer = None
                 try:
-                    peer = Peer(against_name, folder, threads)
+                    peer = Peer(against_name, folder, threads, work)
                     row["peer_error"] = error(meta, folder, peer.outputs())
                     row.update(compile_s=peer.facts["compile_s"], load_s=peer.facts["load_s"])
                     left, right = in_turns(marver, peer, arguments.rounds, arguments.seconds)

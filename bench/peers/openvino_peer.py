@@ -24,4 +24,4 @@ def load(model, threads):
     return run
 
 
-serve(lambda model: None, load)
+serve(None, load)
