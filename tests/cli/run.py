@@ -524,6 +524,7 @@ def main():
     run_in_environment()
     failures = count = 0
     with tempfile.TemporaryDirectory() as base:
+        Context(arguments.build, Path(base))  # without a compiler there is nothing to check
         for number, function in enumerate(CHECKS):
             if not re.search(arguments.only, function.__name__):
                 continue

@@ -157,6 +157,7 @@ def cause(failure):
     lines = failure.splitlines()
     text = lines[1] if len(lines) > 1 and lines[0].startswith("/") else lines[0]
     text = re.sub(r"/\S+/", "", text)
+    text = re.sub(r"marver-reproducer\S*", "FILE", text)
     text = re.sub(r"-?\d[\d.e+-]*|nan|inf", "N", text)
     return re.sub(r"\[[N, ]*\]", "[..]", text).strip()[:160]
 
