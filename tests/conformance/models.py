@@ -56,14 +56,23 @@ def torch_model(case, values, path):
     module = Module().eval()
     inputs = [[torch_tensor(s, v) for s, v in zip(specs, vs) if is_input(s)]
               for specs, vs in zip(case.inputs, values)]
-    dynamic = None
+    dynamic, example = None, 0
     if len(inputs) > 1:
-        dynamic = [{axis: Dim.AUTO for axis in range(x.ndim)
-                    if len({other[i].shape[axis] for other in inputs}) > 1}
-                   for i, x in enumerate(inputs[0])]
+        # Dims that have the same sizes in every variation are one symbol.
+        symbols = {}
+
+        def symbol(sizes):
+            return symbols.setdefault(sizes, Dim(f"d{len(symbols)}", min=min(sizes), max=max(sizes)))
+
+        dynamic = []
+        for i, x in enumerate(inputs[0]):
+            sizes = list(zip(*(list(other[i].shape) for other in inputs)))
+            dynamic.append({axis: symbol(s) for axis, s in enumerate(sizes) if len(set(s)) > 1})
         dynamic = (tuple(dynamic),)
+        # Tracing takes a size of 1 for a constant.
+        example = next(n for n in range(len(inputs)) if all(sizes[n] > 1 for sizes in symbols))
     with torch.no_grad():
-        program = torch.export.export(module, tuple(inputs[0]), dynamic_shapes=dynamic, strict=False)
+        program = torch.export.export(module, tuple(inputs[example]), dynamic_shapes=dynamic, strict=False)
         torch.export.save(program, path)
 
     operators = set()

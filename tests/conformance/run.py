@@ -158,6 +158,7 @@ def cause(failure):
     text = lines[1] if len(lines) > 1 and lines[0].startswith("/") else lines[0]
     text = re.sub(r"/\S+/", "", text)
     text = re.sub(r"marver-reproducer\S*", "FILE", text)
+    text = re.sub(r"^(.*?error: )(aten\.[\w.]+|node \(\w+\)): ", r"\1", re.sub(r"model\S*: ", "", text))
     text = re.sub(r"-?\d[\d.e+-]*|nan|inf", "N", text)
     return re.sub(r"\[[N, ]*\]", "[..]", text).strip()[:160]
 
