@@ -80,6 +80,7 @@ static Value combine(Evaluator &evaluator, Operation *combiner, Value a,
 static Value loopSize(Evaluator &evaluator, linalg::LinalgOp op, unsigned d) {
   for (OpOperand &operand : op->getOpOperands()) {
     AffineMap map = op.getMatchingIndexingMap(&operand);
+    // A scalar's map has no results.
     for (auto [position, expr] : llvm::enumerate(map.getResults()))
       if (expr == getAffineDimExpr(d, op.getContext()))
         return evaluator.dim(operand.get(), int64_t(position));
@@ -141,6 +142,11 @@ Value Evaluator::generic(linalg::LinalgOp op, unsigned result,
 
   // Operand `number` where the loops are, widened.
   auto operandAt = [&](unsigned number, const Point &at) {
+    // A fill's value is a scalar.
+    if (!isa<RankedTensorType>(op->getOperand(number).getType())) {
+      BodyEmitter scalarEmitter(*this, {}, 0, nullptr, nullptr);
+      return e.splat(scalarEmitter.get(op->getOperand(number)), at.lanes);
+    }
     CoordinateMath math(e, at.lanes);
     Point operandPoint = at.with({});
     for (AffineExpr expr : maps[number].getResults())

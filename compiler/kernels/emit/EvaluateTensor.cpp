@@ -286,7 +286,8 @@ static bool areLoopsFlattenable(mv::KernelOp kernel, linalg::LinalgOp op,
   if (readsIndex)
     return false;
   for (OpOperand &operand : op->getOpOperands()) {
-    if (!op.payloadUsesValueFromOperand(&operand))
+    if (!op.payloadUsesValueFromOperand(&operand) ||
+        !isa<RankedTensorType>(operand.get().getType()))
       continue;
     AffineMap map = op.getMatchingIndexingMap(&operand);
     auto operandType = cast<RankedTensorType>(operand.get().getType());
