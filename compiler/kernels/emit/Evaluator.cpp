@@ -122,6 +122,18 @@ void Evaluator::prepareDims(Operation *op) {
     auto dimOf = [&](Value tensor, int64_t d) {
       return tensorDims.lookup(tensor)[d];
     };
+    // Positions of a window: floor((size + pads - reach) / stride) + 1 in a
+    // spatial dim, the input's own size in the others.
+    auto windows = [&](Value size, int64_t d, ArrayRef<int64_t> taps,
+                       ArrayRef<int64_t> strides, ArrayRef<int64_t> dilations,
+                       ArrayRef<int64_t> pads) -> Value {
+      int64_t spatial = taps.size(), i = d - 2;
+      if (i < 0 || i >= spatial)
+        return size;
+      int64_t room = pads.empty() ? 0 : pads[i] + pads[spatial + i];
+      Value free = e.add(size, room - (dilations[i] * (taps[i] - 1) + 1));
+      return e.add(e.floorDiv(free, e.constant(strides[i])), 1);
+    };
     // The rule of each op for a dynamic dim; null where there is none.
     auto dynamic = [&](int64_t d) -> Value {
       return TypeSwitch<Operation *, Value>(op)
@@ -213,11 +225,42 @@ void Evaluator::prepareDims(Operation *op) {
                                                  : attention.getQuery(),
                          d);
           })
-          .Default([&](Operation *) -> Value {
-            // Sizes that an interface gives are operations of the region; they
-            // are only read, so what it makes is erased with the kernel.
-            return nullptr;
-          });
+          .Case([&](mv::PackedMatmulOp matmul) -> Value {
+            return dimOf(matmul.getLhs(), d);
+          })
+          .Case([&](mv::PackedConvOp conv) -> Value {
+            auto taps = cast<RankedTensorType>(conv.getFilter().getType());
+            return windows(dimOf(conv.getInput(), d), d,
+                           taps.getShape().slice(1, conv.getSpatialRank()),
+                           conv.getStrides(), conv.getDilations(), {});
+          })
+          .Case([&](mv::DepthwiseConvOp conv) -> Value {
+            auto taps = cast<RankedTensorType>(conv.getFilter().getType());
+            return windows(dimOf(conv.getInput(), d), d,
+                           taps.getShape().slice(1, conv.getSpatialRank()),
+                           conv.getStrides(), conv.getDilations(), {});
+          })
+          .Case([&](mv::ConvOp conv) -> Value {
+            auto taps = cast<RankedTensorType>(conv.getFilter().getType());
+            return windows(dimOf(conv.getInput(), d), d,
+                           taps.getShape().drop_front(2), conv.getStrides(),
+                           conv.getDilations(), conv.getPads());
+          })
+          .Case([&](mv::PoolOp pool) -> Value {
+            return windows(dimOf(pool.getInput(), d), d, pool.getWindow(),
+                           pool.getStrides(), pool.getDilations(),
+                           pool.getPads());
+          })
+          .Case([&](mv::ResizeOp resize) -> Value {
+            int64_t spatial = resize.getSteps().size();
+            if (d < 2 || d >= 2 + spatial)
+              return dimOf(resize.getInput(), d);
+            unsigned position = 0;
+            for (int64_t i = 2; i < d; ++i)
+              position += type.isDynamicDim(i);
+            return scalar(Value(resize.getSizes()[position]));
+          })
+          .Default([&](Operation *) -> Value { return nullptr; });
     };
     for (int64_t d = 0; d < type.getRank(); ++d)
       sizes[d] =
