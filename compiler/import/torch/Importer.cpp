@@ -594,8 +594,7 @@ void Importer::importNode(const Node &node) {
   if (b.failed()) {
     std::string message = b.takeError();
     if (++errors <= maxErrors)
-      emitError(b.getLoc())
-          << "operator '" << shortName(node.target) << "': " << message;
+      emitError(b.getLoc()) << message;
   }
 }
 
