@@ -230,10 +230,13 @@ int64_t chooseStreams(const ContractionShape &shape, int64_t vectors,
   return streams;
 }
 
-/// Small bodies are unrolled until the loop's own instructions do not count.
-int64_t chooseUnroll(int64_t accumulators, int64_t most) {
+/// Small bodies are unrolled until the loop's own instructions do not count,
+/// if the weights of all steps fit into registers too: LLVM loads them early.
+int64_t chooseUnroll(int64_t pixels, int64_t vectors, int64_t most,
+                     const TargetInfo &target) {
   int64_t unroll = 1;
-  while (unroll * 2 <= most && unroll * accumulators < 24)
+  while (unroll * 2 <= most && unroll * pixels * vectors < 24 &&
+         (pixels + unroll * 2) * vectors + 2 <= target.vectorRegisters)
     unroll *= 2;
   return unroll;
 }
@@ -259,8 +262,8 @@ DictionaryAttr scheduleContraction(MLIRContext *context,
   } else {
     split = splitContraction(shape, tile, panelCount, bytes, target, reason);
   }
-  int64_t unroll =
-      chooseUnroll(tile.rows * tile.pixels * vectors * streams, bodySteps);
+  int64_t unroll = chooseUnroll(tile.rows * tile.pixels, vectors * streams,
+                                bodySteps, target);
   // Weights that no cache holds arrive in time only if asked for in time: where
   // a panel is used by few tiles, the hardware's prefetcher is too late.
   int64_t pixels = guess(shape.rows, 1) * guess(shape.width, 64);
@@ -382,15 +385,16 @@ std::optional<KernelChoice> chooseDepthwise(mv::DepthwiseConvOp op,
   int64_t width = result.getShape()[spatial + 1];
   int64_t registers = target.vectorRegisters;
 
-  // All taps of the last two dims at once if half of the registers hold them,
-  // otherwise a piece of a row.
+  // All taps of the last two dims at once if a third of the registers holds
+  // them, otherwise a row of them, otherwise short pieces of a row. (Two pieces
+  // without a loop would share input values and keep them in registers.)
   int64_t tapsW = taps.back();
   int64_t tapsH = spatial > 1 ? taps[spatial - 2] : 1;
-  int64_t chunkH = 1, chunkW = std::min<int64_t>(tapsW, 5);
+  int64_t chunkH = 1, chunkW = tapsW;
   if (tapsH * tapsW <= registers / 3)
-    chunkH = tapsH, chunkW = tapsW;
-  else if (registers < 32)
-    chunkW = std::min<int64_t>(tapsW, 3);
+    chunkH = tapsH;
+  else if (tapsW > std::max<int64_t>(registers / 3, 7))
+    chunkW = registers < 32 ? 3 : 5;
   int64_t accumulators = registers - 2 - chunkH * chunkW;
   accumulators = std::min<int64_t>(accumulators, registers == 32 ? 15 : 10);
 
@@ -501,7 +505,8 @@ std::optional<KernelChoice> chooseMatmul(mv::MatmulOp op,
           {pairAttr(builder, "tile", 1, tile.pixels),
            pairAttr(builder, "strip", 0, strip), intAttr(builder, "panels", 1),
            intAttr(builder, "columns", panelWidth),
-           intAttr(builder, "unroll", chooseUnroll(tile.pixels * vectors, 4)),
+           intAttr(builder, "unroll",
+                   chooseUnroll(tile.pixels, vectors, 4, target)),
            builder.getNamedAttr("reason", builder.getStringAttr(reason))})};
 }
 

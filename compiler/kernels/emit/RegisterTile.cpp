@@ -12,8 +12,10 @@ using namespace mlir;
 
 namespace marver {
 
-/// FMAs of a loop that is written out instead of looped over.
-static constexpr int64_t kMostUnrolled = 256;
+/// FMAs of an innermost loop that is written out instead of looped over. Loops
+/// over taps never are: neighbouring pixels' windows share values, LLVM would
+/// load them once and keep them, and run out of registers.
+static constexpr int64_t kMostUnrolled = 96;
 
 namespace {
 class Accumulation {
@@ -30,27 +32,6 @@ public:
   }
 
 private:
-  /// Steps of the loops if all are static.
-  std::optional<int64_t> steps(ArrayRef<ReductionLoop> list, bool outer) {
-    int64_t count = 1;
-    for (const ReductionLoop &loop : list) {
-      std::optional<int64_t> trip = getConstantIntValue(loop.trip);
-      if (!trip)
-        return std::nullopt;
-      count *= *trip;
-    }
-    if (!outer)
-      return count;
-    int64_t inside = 0;
-    for (const ReductionNest::Segment &segment : nest.segments) {
-      std::optional<int64_t> trips = steps(segment.loops, false);
-      if (!trips)
-        return std::nullopt;
-      inside += *trips;
-    }
-    return count * inside;
-  }
-
   SmallVector<Value> loops(ArrayRef<ReductionLoop> list, Value input,
                            Value weights, SmallVector<Value> accumulators,
                            bool outer) {
@@ -72,15 +53,14 @@ private:
                    std::move(state), outer);
     };
     std::optional<int64_t> trip = getConstantIntValue(loop.trip);
-    std::optional<int64_t> count = steps(list, outer);
-    if (trip && (*trip == 1 ||
-                 (count && *count * tile.accumulators() <= kMostUnrolled))) {
+    bool innermost = list.size() == 1 && !outer;
+    if (trip &&
+        (*trip == 1 ||
+         (innermost && *trip * tile.accumulators() <= kMostUnrolled))) {
       for (int64_t i = 0; i < *trip; ++i)
         accumulators = inside(e.constant(i), std::move(accumulators));
       return accumulators;
     }
-    // Only the innermost loop is unrolled.
-    bool innermost = list.size() == 1 && !outer;
     int64_t unroll = innermost ? tile.unroll : 1;
     auto body = [&](int64_t copies) {
       return [&, copies](Value i, ValueRange state) {

@@ -1,0 +1,114 @@
+//===- SpillTest.cpp - Tiles stay in registers ----------------------------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A tile that does not fit into registers is right, but half as fast: looks at
+// the assembly of inner loops for vectors that go to the stack and for products
+// that are not fused.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Blocked.h"
+#include "compiler/kernels/Schedule.h"
+#include "gtest/gtest.h"
+
+namespace marver::testing {
+namespace {
+
+const char *const kCpus[] = {"x86-64-v3", "znver5"};
+
+void expectTight(const KernelCase &kernel, llvm::StringRef cpu) {
+  CompiledKernel compiled(kernel, cpu);
+  ASSERT_TRUE(compiled);
+  SCOPED_TRACE(cpu.str() + " " + compiled.schedule() + "\n" + kernel.body);
+  llvm::StringRef text = compiled.assembly();
+  EXPECT_GE(text.count("vfmadd"), 6u);
+  for (const std::string &line : spillsInInnerLoops(text))
+    ADD_FAILURE() << "spill: " << line;
+}
+
+KernelCase conv(const TargetInfo &target, int64_t channels, int64_t outputs,
+                int64_t size, int64_t kernelSize, int64_t stride) {
+  ContractionShape shape;
+  shape.outputs = outputs;
+  shape.reduction = channels * kernelSize * kernelSize;
+  shape.rows = shape.width = size;
+  shape.pixelStrideBytes = stride * 4 * target.lanes;
+  int64_t width = choosePanelWidth(shape, target);
+  int64_t in = (size - 1) * stride + kernelSize;
+  KernelCase kernel;
+  kernel.operands = {blockedShape({1, channels, in, in}, target.lanes),
+                     {ceilDiv(outputs, width), kernelSize, kernelSize, channels,
+                      width}};
+  kernel.result = blockedShape({1, outputs, size, size}, target.lanes);
+  kernel.body = "%result = mv.packed_conv %0, %1 {strides = " +
+                listText({stride, stride}) +
+                ", dilations = array<i64: 1, 1>, in_channels = " +
+                std::to_string(channels) +
+                ", out_channels = " + std::to_string(outputs) +
+                ", input_blocked} : (" + kernel.type(0) + ", " +
+                kernel.type(1) + ") -> " + kernel.type(2);
+  return kernel;
+}
+
+TEST(Spills, Convolutions) {
+  for (const char *cpu : kCpus) {
+    TargetInfo target = targetOf(cpu);
+    for (int64_t outputs : {16, 24, 32, 64, 80, 96, 112})
+      for (int64_t size : {7, 10, 13, 28}) {
+        expectTight(conv(target, 64, outputs, size, 1, 1), cpu);
+        expectTight(conv(target, 32, outputs, size, 3, 2), cpu);
+      }
+  }
+}
+
+TEST(Spills, MatrixProducts) {
+  for (const char *cpu : kCpus) {
+    TargetInfo target = targetOf(cpu);
+    for (int64_t columns : {64, 100, 384, 1536})
+      for (int64_t rows : {1, 4, 50, 1500}) {
+        int64_t depth = 384;
+        ContractionShape shape;
+        shape.outputs = columns;
+        shape.reduction = depth;
+        shape.width = rows;
+        shape.pixelStrideBytes = depth * 4;
+        int64_t width = choosePanelWidth(shape, target);
+        KernelCase kernel;
+        kernel.operands = {{rows, depth},
+                           {ceilDiv(columns, width), depth, width}};
+        kernel.result = {rows, columns};
+        kernel.body = "%result = mv.packed_matmul %0, %1 {columns = " +
+                      std::to_string(columns) + "} : (" + kernel.type(0) +
+                      ", " + kernel.type(1) + ") -> " + kernel.type(2);
+        expectTight(kernel, cpu);
+      }
+  }
+}
+
+TEST(Spills, Depthwise) {
+  for (const char *cpu : kCpus) {
+    int64_t lanes = targetOf(cpu).lanes;
+    for (int64_t size : {7, 14, 28})
+      for (int64_t taps : {3, 5, 7})
+        for (int64_t stride : {1, 2}) {
+          int64_t in = (size - 1) * stride + taps;
+          KernelCase kernel;
+          kernel.operands = {blockedShape({1, 32, in, in}, lanes),
+                             {32 / lanes, taps, taps, lanes}};
+          kernel.result = blockedShape({1, 32, size, size}, lanes);
+          kernel.body = "%result = mv.depthwise_conv %0, %1 {strides = " +
+                        listText({stride, stride}) +
+                        ", dilations = array<i64: 1, 1>} : (" +
+                        kernel.type(0) + ", " + kernel.type(1) + ") -> " +
+                        kernel.type(2);
+          expectTight(kernel, cpu);
+        }
+  }
+}
+
+} // namespace
+} // namespace marver::testing
