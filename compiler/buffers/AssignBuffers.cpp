@@ -146,7 +146,8 @@ private:
   void hoistScalars() {
     DenseSet<Operation *> hoisted;
     Operation *last = nullptr;
-    for (Operation &op : llvm::make_early_inc_range(*body)) {
+    for (Operation &op :
+         llvm::make_early_inc_range(body->without_terminator())) {
       if (!isPure(&op) || op.getNumRegions() ||
           llvm::any_of(op.getResultTypes(), llvm::IsaPred<TensorType>))
         continue;
