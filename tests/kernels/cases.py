@@ -459,29 +459,39 @@ def mv_cases(rng):
                 flags = (", exclusive" if exclusive else "") + (", reverse" if reverse else "")
                 yield one(f"cumulative_sum_{dim}{flags.replace(', ', '_')}", [x], lambda t, o, dim=dim, flags=flags:
                           f"mv.cumulative_sum %a0 {{dim = {dim} : i64{flags}}} : {o}", np.ascontiguousarray(c).astype(np.float32), (1e-5, 1e-5))
-    # Attention.
-    q = rng.standard_normal((2, 3, 7, 16)).astype(np.float32)
-    k = rng.standard_normal((2, 3, 19, 16)).astype(np.float32)
-    value = rng.standard_normal((2, 3, 19, 24)).astype(np.float32)
-    keep = rng.integers(0, 3, (7, 19)).astype(np.bool_)
-    keep[2] = False
-    added = rng.standard_normal((1, 1, 7, 19)).astype(np.float32)
-    for tag, mask, causal in (("plain", None, False), ("causal", None, True), ("keep", keep, False), ("added", added, False)):
-        scores = (q.astype(np.float64) @ k.astype(np.float64).swapaxes(2, 3)) * 0.25
-        if tag == "keep":
-            scores = np.where(keep, scores, -np.inf)
-        if tag == "added":
-            scores = scores + added
-        if causal:
-            scores = np.where(np.arange(19) <= np.arange(7)[:, None], scores, -np.inf)
-        top = scores.max(-1, keepdims=True)
-        weights = np.exp(scores - np.where(np.isinf(top), 0, top))
-        total = weights.sum(-1, keepdims=True)
-        weights = weights / np.where(total == 0, 1, total)
-        expected = (weights @ value.astype(np.float64)).astype(np.float32)
-        arrays = [q, k, value] + ([mask] if mask is not None else [])
-        yield one(f"attention_{tag}", arrays, lambda t, o, m=mask, c=causal: f"mv.attention %a0, %a1, %a2{' mask %a3' if m is not None else ''} "
-                  f"{{scale = 0.25 : f64{', causal' if c else ''}}} : {signature(t, o)}", expected, (1e-5, 1e-5))
+    # Attention: few and many queries, blocks of keys, masks of several shapes.
+    for queries, keys, depth, width in ((7, 19, 16, 24), (1, 300, 64, 64), (3, 45, 20, 17), (70, 260, 36, 72)):
+        q = rng.standard_normal((2, 3, queries, depth)).astype(np.float32)
+        k = rng.standard_normal((2, 3, keys, depth)).astype(np.float32)
+        value = rng.standard_normal((2, 3, keys, width)).astype(np.float32)
+        keep = rng.integers(0, 3, (queries, keys)).astype(np.bool_)
+        keep[queries // 2] = False
+        added = rng.standard_normal((2, 1, queries, keys)).astype(np.float32)
+        row = rng.standard_normal((1, 1, 1, keys)).astype(np.float32)
+        row[..., keys // 2:] = -np.inf
+        for tag, mask, causal in (("plain", None, False), ("causal", None, True), ("keep", keep, False),
+                                  ("added", added, False), ("row", row, False)):
+            scores = (q.astype(np.float64) @ k.astype(np.float64).swapaxes(2, 3)) * 0.25
+            if tag == "keep":
+                scores = np.where(keep, scores, -np.inf)
+            elif mask is not None:
+                scores = scores + mask
+            if causal:
+                scores = np.where(np.arange(keys) <= np.arange(queries)[:, None], scores, -np.inf)
+            top = scores.max(-1, keepdims=True)
+            weights = np.exp(scores - np.where(np.isinf(top), 0, top))
+            total = weights.sum(-1, keepdims=True)
+            weights = weights / np.where(total == 0, 1, total)
+            expected = (weights @ value.astype(np.float64)).astype(np.float32)
+            arrays = [q, k, value] + ([mask] if mask is not None else [])
+
+            def op(t, o, m=mask, c=causal):
+                return (f"mv.attention %a0, %a1, %a2{' mask %a3' if m is not None else ''} "
+                        f"{{scale = 0.25 : f64{', causal' if c else ''}}} : {signature(t, o)}")
+            name = f"attention_{tag}_{queries}x{keys}"
+            yield one(name, arrays, op, expected, (1e-5, 1e-5))
+            if tag in ("plain", "causal"):
+                yield one(name + "_dynamic", arrays, op, expected, (1e-5, 1e-5), dynamic=(0, 2))
 
 
 def taps(size, kernel, stride, dilation, low, high):

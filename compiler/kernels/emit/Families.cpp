@@ -11,7 +11,7 @@ using namespace marver;
 
 const KernelFamily *marver::findKernelFamily(llvm::StringRef name) {
   static const KernelFamily *const families[] = {
-      &pointwiseFamily, &contractionFamily, &depthwiseFamily, &matmulFamily,
+      &pointwiseFamily, &attentionFamily, &contractionFamily, &depthwiseFamily, &matmulFamily,
       &poolFamily};
   for (const KernelFamily *family : families)
     if (family->name == name)

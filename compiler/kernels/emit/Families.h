@@ -19,6 +19,8 @@ namespace marver {
 
 /// Every element of every result by itself: what is right for any kernel.
 extern const KernelFamily pointwiseFamily;
+/// Softmax of scores times values, by blocks of queries.
+extern const KernelFamily attentionFamily;
 /// mv.packed_conv and mv.packed_matmul.
 extern const KernelFamily contractionFamily;
 /// mv.depthwise_conv.
