@@ -198,6 +198,7 @@ private:
         failed(native))
       return internalFailure(Stage::Native);
     end();
+    nativeTimes = native->times;
     StringRef image(reinterpret_cast<const char *>(native->image.bytes.data()),
                     native->image.bytes.size());
     if (!dump(Stage::Native, ".bin",
@@ -561,8 +562,23 @@ private:
       for (auto [name, seconds] : time.passes.seconds)
         if (seconds >= 1e-3)
           out << llvm::format("%14.1f ms  ", seconds * 1e3) << name << "\n";
+      if (time.stage == Stage::Native)
+        printNativeTimes();
     }
     out << llvm::format("%8.1f ms  all stages\n", total * 1e3);
+  }
+
+  void printNativeTimes() {
+    llvm::raw_ostream &out = llvm::errs();
+    auto print = [&](double seconds, StringRef what) {
+      out << llvm::format("%14.1f ms  ", seconds * 1e3) << what << "\n";
+    };
+    print(nativeTimes.emit, "emitters, all threads");
+    print(nativeTimes.lower, "lowering to LLVM IR, all threads");
+    print(nativeTimes.codegen, "code generation, all threads");
+    print(nativeTimes.link, "linking");
+    for (auto &[seconds, name] : nativeTimes.slowest)
+      print(seconds, "slowest: " + name);
   }
 
   const CompileOptions &options;
@@ -574,6 +590,7 @@ private:
   PipelineOptions pipeline;
   Stage lastStage = Stage::Package;
   std::vector<StageTime> times;
+  NativeModule::Times nativeTimes;
   bool showsProgress = isatty(STDERR_FILENO);
 };
 

@@ -132,6 +132,7 @@ static void dump(const CodegenOptions &options, StringRef name,
 FailureOr<NativeObject> compileToObject(llvm::Module &module, StringRef name,
                                         const CodegenOptions &options,
                                         bool optimize) {
+  double start = secondsNow();
   std::unique_ptr<llvm::TargetMachine> machine =
       createTargetMachine(options.target, options.optimization > 0);
   setFunctionAttributes(module, options.target);
@@ -155,11 +156,13 @@ FailureOr<NativeObject> compileToObject(llvm::Module &module, StringRef name,
   if (failed(emitCode(module, *machine, stream,
                       llvm::CodeGenFileType::ObjectFile)))
     return failure();
+  object.codegenSeconds = secondsNow() - start;
   return object;
 }
 
 FailureOr<NativeObject> compileToObject(ModuleOp module, StringRef name,
                                         const CodegenOptions &options) {
+  double start = secondsNow();
   MLIRContext *context = module.getContext();
   dump(options, name, ".mlir",
        [&](llvm::raw_ostream &stream) { module.print(stream); });
@@ -188,7 +191,11 @@ FailureOr<NativeObject> compileToObject(ModuleOp module, StringRef name,
       translateModuleToLLVMIR(module, llvmContext, name);
   if (!translated)
     return failure();
-  return compileToObject(*translated, name, options, optimize);
+  double lowered = secondsNow();
+  auto object = compileToObject(*translated, name, options, optimize);
+  if (succeeded(object))
+    object->lowerSeconds = lowered - start;
+  return object;
 }
 
 } // namespace marver

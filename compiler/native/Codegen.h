@@ -21,6 +21,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
+#include <chrono>
 #include <string>
 
 namespace llvm {
@@ -45,7 +46,17 @@ struct CodegenOptions {
 struct NativeObject {
   std::string name; ///< for messages
   llvm::SmallVector<char, 0> bytes;
+  /// Seconds that its parts took: the emitter, MLIR down to LLVM IR, machine
+  /// code.
+  double emitSeconds = 0, lowerSeconds = 0, codegenSeconds = 0;
 };
+
+/// Seconds since some point in the past.
+inline double secondsNow() {
+  return std::chrono::duration<double>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
 
 /// Adds the passes that turn func, scf, cf, arith, math, vector and index into
 /// the LLVM dialect.

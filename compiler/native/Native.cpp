@@ -31,16 +31,39 @@ FailureOr<NativeObject> compileKernel(mv::KernelOp kernel,
   if (!family)
     return kernel.emitError("no emitter for the family '")
            << kernel.getFamily() << "'";
+  double start = secondsNow();
   OwningOpRef<ModuleOp> module = ModuleOp::create(kernel.getLoc());
   KernelEmitter emitter(kernel, *module, options.target);
   if (failed(family->emit(emitter)))
     return kernel.emitError("the emitter of the family '")
            << kernel.getFamily() << "' failed on " << kernel.getSymName();
   emitter.finish();
+  double emitted = secondsNow();
   auto object = compileToObject(*module, kernel.getSymName(), options);
   if (failed(object))
     return kernel.emitError("no code for ") << kernel.getSymName();
+  object->emitSeconds = emitted - start;
   return object;
+}
+
+/// Sums of the objects' times, and the few that took the longest.
+NativeModule::Times sumTimes(ArrayRef<NativeObject> objects,
+                             ArrayRef<mv::KernelOp> kernels) {
+  NativeModule::Times times;
+  for (auto [number, object] : llvm::enumerate(objects)) {
+    times.emit += object.emitSeconds;
+    times.lower += object.lowerSeconds;
+    times.codegen += object.codegenSeconds;
+    StringRef family = number == 0
+                           ? "functions"
+                           : mv::KernelOp(kernels[number - 1]).getFamily();
+    times.slowest.emplace_back(object.emitSeconds + object.lowerSeconds +
+                                   object.codegenSeconds,
+                               (object.name + " " + family).str());
+  }
+  llvm::sort(times.slowest, std::greater<>());
+  times.slowest.resize(std::min<size_t>(times.slowest.size(), 5));
+  return times;
 }
 
 void numberLaunches(ArrayRef<func::FuncOp> entries) {
@@ -79,10 +102,13 @@ FailureOr<NativeModule> compileNative(ModuleOp module,
                                       compileOne)))
     return failure();
 
+  NativeModule native;
+  native.times = sumTimes(objects, kernels);
+  double start = secondsNow();
   auto image = linkImage(objects, options);
   if (!image)
     return module.emitError(toString(image.takeError()));
-  NativeModule native;
+  native.times.link = secondsNow() - start;
   native.image = std::move(*image);
 
   SymbolTable symbols(module);

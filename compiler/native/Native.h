@@ -26,6 +26,14 @@ struct NativeModule {
     uint64_t scratchBytes = 0;
   };
   llvm::SmallVector<Entry> entries;
+
+  /// Where the stage's time went, for --time.
+  struct Times {
+    double emit = 0, lower = 0, codegen = 0; ///< summed over all threads
+    double link = 0;
+    std::vector<std::pair<double, std::string>> slowest; ///< kernels
+  };
+  Times times;
 };
 
 /// Compiles a module that the buffers stage is done with. Each launch gets its
