@@ -518,7 +518,8 @@ private:
     makeShapeFunction();
     SmallVector<Operation *> old;
     for (Operation &op : *body)
-      old.push_back(&op);
+      if (!isa<tensor::DimOp>(op))
+        old.push_back(&op);
     for (Operation *op : old) {
       b.setInsertionPoint(op);
       if (auto launch = dyn_cast<mv::LaunchOp>(op)) {
@@ -535,22 +536,14 @@ private:
                                                           *memory,
                                                           extract.getIndices())
                                        .getResult());
-      } else if (auto dim = dyn_cast<tensor::DimOp>(op)) {
-        auto argument = dyn_cast<BlockArgument>(dim.getSource());
-        std::optional<int64_t> index = dim.getConstantIndex();
-        if (!argument || !index)
-          return op->emitOpError("asks for the dim of a tensor that is no "
-                                 "argument");
-        dim.replaceAllUsesWith(
-            mv::InputDimOp::create(b, op->getLoc(), b.getIndexType(),
-                                   argument.getArgNumber(), *index)
-                .getResult());
       } else if (auto ret = dyn_cast<func::ReturnOp>(op)) {
         if (failed(storeResults(ret)))
           return failure();
         func::ReturnOp::create(b, op->getLoc());
       }
     }
+    if (failed(rewriteDims()))
+      return failure();
     for (Operation *op : llvm::reverse(old))
       if (isa<func::ReturnOp, mv::LaunchOp>(op) ||
           llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorType>) ||
@@ -560,6 +553,24 @@ private:
     func.setType(FunctionType::get(func.getContext(), {}, {}));
     func.removeArgAttrsAttr();
     func.removeResAttrsAttr();
+    return success();
+  }
+
+  /// Dims of arguments are read from the call.
+  LogicalResult rewriteDims() {
+    for (auto dim : llvm::make_early_inc_range(body->getOps<tensor::DimOp>())) {
+      auto argument = dyn_cast<BlockArgument>(dim.getSource());
+      std::optional<int64_t> index = dim.getConstantIndex();
+      if (!argument || !index)
+        return dim.emitOpError("asks for the dim of a tensor that is no "
+                               "argument");
+      b.setInsertionPoint(dim);
+      dim.replaceAllUsesWith(
+          mv::InputDimOp::create(b, dim.getLoc(), b.getIndexType(),
+                                 argument.getArgNumber(), *index)
+              .getResult());
+      dim.erase();
+    }
     return success();
   }
 

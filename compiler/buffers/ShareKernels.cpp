@@ -11,13 +11,15 @@
 //
 //   mv.launch @k3(...)  ->  mv.launch @k1(...)
 //
-// Kernels are then numbered anew, in the order in which they stand.
+// Kernels that nothing launches any more go; the others are numbered anew, in
+// the order in which they stand.
 //
 //===----------------------------------------------------------------------===//
 
 #include "compiler/buffers/Passes.h"
 #include "compiler/ir/MvDialect.h"
 #include "mlir/IR/OperationSupport.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 
@@ -56,9 +58,16 @@ struct ShareKernelsPass
     ModuleOp module = getOperation();
     DenseMap<size_t, SmallVector<mv::KernelOp>> kept;
     llvm::StringMap<std::string> renamed;
+    llvm::StringSet<> launched;
+    module.walk(
+        [&](mv::LaunchOp launch) { launched.insert(launch.getKernel()); });
     int64_t number = 0;
     for (auto kernel :
          llvm::make_early_inc_range(module.getOps<mv::KernelOp>())) {
+      if (!launched.contains(kernel.getSymName())) {
+        kernel.erase();
+        continue;
+      }
       SmallVector<mv::KernelOp> &candidates = kept[size_t(hash(kernel))];
       auto same = llvm::find_if(
           candidates, [&](mv::KernelOp other) { return equal(kernel, other); });

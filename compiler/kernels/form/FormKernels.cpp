@@ -144,9 +144,11 @@ struct FormKernelsPass
         if (isHostBlock(block))
           blocks.push_back(block);
       });
-      for (Block *block : blocks)
+      for (Block *block : blocks) {
+        dropEmptyResults(*block);
         if (failed(formIn(*block)))
           return signalPassFailure();
+      }
       if (failed(resolveDims(func)))
         return signalPassFailure();
     }
@@ -162,6 +164,28 @@ private:
         return false;
     }
     return false;
+  }
+
+  /// What has no elements needs no computation.
+  static void dropEmptyResults(Block &block) {
+    for (Operation &op : llvm::make_early_inc_range(block)) {
+      Role role = classify(&op);
+      if (role == Role::Host || role == Role::Constant ||
+          isa<tensor::EmptyOp>(op))
+        continue;
+      if (!llvm::all_of(op.getResultTypes(), [](Type type) {
+            auto tensor = dyn_cast<RankedTensorType>(type);
+            return tensor && tensor.hasStaticShape() &&
+                   tensor.getNumElements() == 0;
+          }))
+        continue;
+      OpBuilder b(&op);
+      for (Value result : op.getResults())
+        result.replaceAllUsesWith(tensor::EmptyOp::create(
+            b, op.getLoc(), cast<RankedTensorType>(result.getType()),
+            ValueRange()));
+      op.erase();
+    }
   }
 
   LogicalResult formIn(Block &block) {
