@@ -44,6 +44,16 @@ Value bitNot(Call &c) {
                    c.tensor("self"));
 }
 
+/// Of NaN it is 0.
+Value sign(Call &c) {
+  Value x = c.tensor("self");
+  Value result = c.b.unary(Unary::Sign, x, isUnsigned(c.typeOf("self")));
+  if (!isFloating(c.typeOf("self")))
+    return result;
+  return c.b.where(c.b.unary(Unary::IsNan, x),
+                   c.b.scalar(0.0, c.resultElement()), result);
+}
+
 /// Operands in the result's dtype. Sums of bools are an or, products an and.
 Value combine(Call &c, Binary kind, Value a, Value b) {
   ScalarType type = c.resultType();
@@ -267,8 +277,8 @@ constexpr OpEntry entries[] = {
     {"aten.abs.default", unary<Unary::Abs>},
     {"aten.neg.default", unary<Unary::Neg>},
     {"aten.negative.default", unary<Unary::Neg>},
-    {"aten.sign.default", unary<Unary::Sign>},
-    {"aten.sgn.default", unary<Unary::Sign>},
+    {"aten.sign.default", sign},
+    {"aten.sgn.default", sign},
     {"aten.reciprocal.default", unary<Unary::Reciprocal>},
     {"aten.square.default", unary<Unary::Square>},
     {"aten.sqrt.default", unary<Unary::Sqrt>},

@@ -105,7 +105,9 @@ Location Importer::locationOf(const Node &node) const {
     if (after.consumeInteger(10, number) || path.contains('\n'))
       continue;
     rest = after;
-    if (file.empty() || !path.contains("/torch/")) {
+    // Code that PyTorch generated is at no place of the user's.
+    const bool isOwn = !path.contains("/torch/") && !path.starts_with("<");
+    if (file.empty() || isOwn) {
       file = path;
       line = number;
     }
@@ -398,10 +400,13 @@ LogicalResult Importer::makeFunction() {
 
   Block *block = function.addEntryBlock();
   b.setInsertionPointToEnd(block);
-  // Equal dims are one value: the first tensor.dim that has it.
   auto dimOf = [&](unsigned argument, unsigned dim) -> Dim {
     return tensor::DimOp::create(b, block->getArgument(argument), dim)
         .getResult();
+  };
+  auto setRange = [&](Dim dim, SymRange range) {
+    if (auto value = dyn_cast<Value>(dim))
+      b.setRange(value, std::max<int64_t>(range.min, 0), range.max);
   };
   // A symbol is solved from the first dim that has it alone, best as itself.
   for (bool bare : {true, false}) {
@@ -438,9 +443,13 @@ LogicalResult Importer::makeFunction() {
         }
         if (!isLinear || (bare && (scale != 1 || offset != 0)))
           continue;
+        // Other dims are arithmetic on the symbol, also the one it is solved
+        // from: so equal products of dims are equal values.
         Dim whole = dimOf(i, d);
-        bind(size, whole);
-        bind(symbol, b.floorDiv(b.sub(whole, b.index(offset)), b.index(scale)));
+        setRange(whole, context2.range(size));
+        Dim value = b.floorDiv(b.sub(whole, b.index(offset)), b.index(scale));
+        setRange(value, context2.atom(symbol).range);
+        bind(symbol, value);
       }
     }
   }
@@ -477,11 +486,10 @@ LogicalResult Importer::checkOperators() {
     Location loc = locationOf(node);
     if (!seen.insert(loc).second || ++errors > maxErrors)
       continue;
-    StringRef name = shortName(node.target);
-    if (name.starts_with("higher_order."))
-      emitError(loc) << "control flow (" << name << ") is not supported yet";
+    if (shortName(node.target).starts_with("higher_order."))
+      emitError(loc) << "control flow is not supported yet";
     else
-      emitError(loc) << "operator '" << name << "' is not supported";
+      emitError(loc) << "the operator is not supported";
   }
   if (errors > maxErrors)
     error() << "and " << errors - maxErrors << " more places";
@@ -586,8 +594,7 @@ void Importer::importNode(const Node &node) {
   if (b.failed()) {
     std::string message = b.takeError();
     if (++errors <= maxErrors)
-      emitError(b.getLoc())
-          << "operator '" << shortName(node.target) << "': " << message;
+      emitError(b.getLoc()) << message;
   }
 }
 

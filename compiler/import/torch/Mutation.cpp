@@ -233,16 +233,27 @@ Value Mutations::invert(const View &view, Value base, Value value) {
                 "operators: exported_program.run_decompositions({})");
 }
 
-/// Makes all views of `name` again.
+/// Is it, or a view of it, read after the current node?
+bool Mutations::isUsedLater(StringRef name) const {
+  if (lastUse.lookup(name) > position)
+    return true;
+  auto found = viewsOf.find(name);
+  return found != viewsOf.end() &&
+         any_of(found->second,
+                [&](const std::string &view) { return isUsedLater(view); });
+}
+
+/// Makes the views of `name` that are still of use again.
 void Mutations::remake(StringRef name) {
   for (const std::string &result : viewsOf.lookup(name)) {
+    if (!isUsedLater(result))
+      continue;
     const View &view = views.find(result)->second;
     if (!view.isCertain) {
-      if (lastUse.lookup(result) > position)
-        graph.b.fail("whether '" + result +
-                     "' shares the memory that it writes depends on strides; "
-                     "export the program without in-place operators: "
-                     "exported_program.run_decompositions({})");
+      graph.b.fail("whether '" + result +
+                   "' shares the memory that it writes depends on strides; "
+                   "export the program without in-place operators: "
+                   "exported_program.run_decompositions({})");
       continue;
     }
     if (!view.node) {

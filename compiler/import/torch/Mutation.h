@@ -45,6 +45,7 @@ private:
   void write(llvm::StringRef name, llvm::StringRef result);
   Value invert(const View &view, Value base, Value value);
   void remake(llvm::StringRef name);
+  bool isUsedLater(llvm::StringRef name) const;
 
   Graph &graph;
   unsigned position = 0;
