@@ -21,7 +21,7 @@
 #include "compiler/kernels/emit/Evaluator.h"
 #include "compiler/kernels/emit/Families.h"
 #include "compiler/kernels/emit/RegisterTile.h"
-#include "compiler/kernels/emit/ResultWriter.h"
+#include "compiler/kernels/emit/TileEpilogue.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
@@ -184,7 +184,8 @@ OpFoldResult contractionExtent(OpBuilder &builder, Location loc,
 class ContractionEmitter {
 public:
   ContractionEmitter(KernelEmitter &e, const Shape &shape)
-      : e(e), evaluator(e), writer(evaluator), shape(shape),
+      : e(e), evaluator(e), writer(evaluator),
+        epilogue(e, evaluator, writer, shape.op), shape(shape),
         schedule(e.kernel()), input(e.input(shape.input)),
         filter(e.input(shape.filter)), f32(e.builder().getF32Type()),
         lanes(shape.lanes), panelSize(*getConstantIntValue(filter.strides[0])) {
@@ -467,13 +468,28 @@ private:
         e.address(filter.pointer, f32, e.mul(panels.front(), panelSize));
     accumulators =
         tile.accumulate(e, first, weights, nest, std::move(accumulators));
-    for (auto [number, panel] : llvm::enumerate(panels))
+    for (auto [number, panel] : llvm::enumerate(panels)) {
+      SmallVector<Value> values;
       for (int64_t j = 0; j < vectors; ++j)
-        for (int64_t y = 0; y < tileRows; ++y)
-          for (int64_t x = 0; x < tilePixels; ++x)
-            write(row, y, pixel, x, panel, j,
-                  j + 1 == vectors ? lastLanes : Value(),
-                  accumulators[tile.position(number, y * tilePixels + x, j)]);
+        for (int64_t i = 0; i < tile.pixels(); ++i)
+          values.push_back(accumulators[tile.position(number, i, j)]);
+      ArrayRef<Value> whole(values);
+      int64_t partialVectors = lastLanes ? 1 : 0;
+      whole = whole.drop_back(partialVectors * tile.pixels());
+      if (!whole.empty())
+        epilogue.write({vectors - partialVectors, tileRows, tilePixels}, whole,
+                       [&](ArrayRef<Coordinate> at) {
+                         return pointAt(row, at[1], pixel, at[2], panel, at[0],
+                                        Value());
+                       });
+      if (lastLanes)
+        epilogue.write({tileRows, tilePixels},
+                       ArrayRef(values).take_back(tile.pixels()),
+                       [&](ArrayRef<Coordinate> at) {
+                         return pointAt(row, at[0], pixel, at[1], panel,
+                                        Coordinate(vectors - 1), lastLanes);
+                       });
+    }
   }
 
   /// First output of vector `j` of `panel`.
@@ -490,45 +506,41 @@ private:
                      : e.load(pointer, f32, lanes);
   }
 
-  void write(Value row, int64_t y, Value pixel, int64_t x, Value panel,
-             int64_t j, Value lastLanes, Value value) {
+  /// The anchor's point at a pixel and a vector of a panel.
+  Point pointAt(Value row, Coordinate y, Value pixel, Coordinate x, Value panel,
+                Coordinate j, Value lastLanes) {
     CoordinateMath math(e, lanes);
-    auto plus = [&](Value base, int64_t offset) {
-      Coordinate coordinate = math.of(base);
-      coordinate.offset += offset;
-      return coordinate;
-    };
     Point point;
     point.lanes = lanes;
     if (lastLanes)
       point.mask = e.laneMask(lastLanes, lanes);
+    Coordinate vector = math.add(math.of(e.mul(panel, shape.vectors())), j);
     if (shape.matmul) {
       for (Value coordinate : image)
         point.at.push_back(math.of(coordinate));
       if (input.sizes.size() > 1)
-        point.at.push_back(plus(pixel, x));
-      Coordinate column = plus(e.mul(panel, shape.panelWidth), j * lanes);
+        point.at.push_back(math.add(math.of(pixel), x));
+      Coordinate column = math.mul(vector, Coordinate(lanes));
       column.stride = 1;
       point.at.push_back(column);
-    } else {
-      // image is the batch and the outer spatial dims.
-      point.at.push_back(math.of(image.front()));
-      point.at.push_back(plus(e.mul(panel, shape.vectors()), j));
-      for (Value coordinate : ArrayRef(image).drop_front())
-        point.at.push_back(math.of(coordinate));
-      if (shape.spatialRank > 1)
-        point.at.push_back(plus(row, y));
-      point.at.push_back(plus(pixel, x));
-      point.at.push_back(Coordinate(Value(), 0, /*stride=*/1));
+      return point;
     }
-    evaluator.define(shape.op->getResult(0),
-                     [value](const Point &) { return value; });
-    writer.write(point);
+    // image is the batch and the outer spatial dims.
+    point.at.push_back(math.of(image.front()));
+    point.at.push_back(vector);
+    for (Value coordinate : ArrayRef(image).drop_front())
+      point.at.push_back(math.of(coordinate));
+    if (shape.spatialRank > 1)
+      point.at.push_back(math.add(math.of(row), y));
+    point.at.push_back(math.add(math.of(pixel), x));
+    point.at.push_back(Coordinate(Value(), 0, /*stride=*/1));
+    return point;
   }
 
   KernelEmitter &e;
   Evaluator evaluator;
   ResultWriter writer;
+  TileEpilogue epilogue;
   const Shape shape;
   const ContractionSchedule schedule;
   const Buffer &input;
@@ -552,7 +564,12 @@ private:
 
 const KernelFamily contractionFamily = {
     "contraction", contractionExtent,
-    [](mv::KernelOp, const TargetInfo &) -> int64_t { return 0; },
+    [](mv::KernelOp kernel, const TargetInfo &target) -> int64_t {
+      FailureOr<Shape> shape = getShape(kernel, target);
+      return succeeded(shape)
+                 ? TileEpilogue::scratchBytes(kernel, shape->op, target)
+                 : 0;
+    },
     [](KernelEmitter &emitter) -> LogicalResult {
       FailureOr<Shape> shape = getShape(emitter.kernel(), emitter.target());
       if (failed(shape))

@@ -18,7 +18,7 @@
 #include "compiler/kernels/emit/Evaluator.h"
 #include "compiler/kernels/emit/Families.h"
 #include "compiler/kernels/emit/RegisterTile.h"
-#include "compiler/kernels/emit/ResultWriter.h"
+#include "compiler/kernels/emit/TileEpilogue.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include <map>
@@ -84,7 +84,8 @@ OpFoldResult depthwiseExtent(OpBuilder &builder, Location loc,
 class DepthwiseEmitter {
 public:
   DepthwiseEmitter(KernelEmitter &e, mv::DepthwiseConvOp conv)
-      : e(e), evaluator(e), writer(evaluator), conv(conv), schedule(e.kernel()),
+      : e(e), evaluator(e), writer(evaluator),
+        epilogue(e, evaluator, writer, conv), conv(conv), schedule(e.kernel()),
         input(e.input(conv.getInput())), filter(e.input(conv.getFilter())),
         f32(e.builder().getF32Type()), lanes(e.target().lanes),
         spatial(conv.getSpatialRank()),
@@ -161,9 +162,9 @@ private:
     accumulators =
         overTaps(0, e.address(blockPointer, f32, offset), blockWeights,
                  tileRows, tilePixels, std::move(accumulators));
-    for (int64_t r = 0; r < tileRows; ++r)
-      for (int64_t p = 0; p < tilePixels; ++p)
-        write(y, r, x, p, accumulators[r * tilePixels + p]);
+    epilogue.write(
+        {tileRows, tilePixels}, accumulators,
+        [&](ArrayRef<Coordinate> at) { return pointAt(y, at[0], x, at[1]); });
   }
 
   /// Loops over the taps of dims `d` and up, in chunks for the last two.
@@ -243,13 +244,8 @@ private:
     return accumulators;
   }
 
-  void write(Value y, int64_t r, Value x, int64_t p, Value value) {
+  Point pointAt(Value y, Coordinate row, Value x, Coordinate pixel) {
     CoordinateMath math(e, lanes);
-    auto plus = [&](Value base, int64_t offset) {
-      Coordinate coordinate = math.of(base);
-      coordinate.offset += offset;
-      return coordinate;
-    };
     Point point;
     point.lanes = lanes;
     point.at.push_back(math.of(image[0]));
@@ -257,17 +253,16 @@ private:
     for (Value coordinate : ArrayRef(image).drop_front())
       point.at.push_back(math.of(coordinate));
     if (spatial > 1)
-      point.at.push_back(plus(y, r));
-    point.at.push_back(plus(x, p));
+      point.at.push_back(math.add(math.of(y), row));
+    point.at.push_back(math.add(math.of(x), pixel));
     point.at.push_back(Coordinate(Value(), 0, /*stride=*/1));
-    evaluator.define(conv.getResult(),
-                     [value](const Point &) { return value; });
-    writer.write(point);
+    return point;
   }
 
   KernelEmitter &e;
   Evaluator evaluator;
   ResultWriter writer;
+  TileEpilogue epilogue;
   mv::DepthwiseConvOp conv;
   const DepthwiseSchedule schedule;
   const Buffer &input;
@@ -289,7 +284,9 @@ private:
 
 const KernelFamily depthwiseFamily = {
     "depthwise", depthwiseExtent,
-    [](mv::KernelOp, const TargetInfo &) -> int64_t { return 0; },
+    [](mv::KernelOp kernel, const TargetInfo &target) -> int64_t {
+      return TileEpilogue::scratchBytes(kernel, findAnchor(kernel), target);
+    },
     [](KernelEmitter &emitter) -> LogicalResult {
       return DepthwiseEmitter(emitter, findAnchor(emitter.kernel())).run();
     }};

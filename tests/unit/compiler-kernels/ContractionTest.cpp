@@ -8,6 +8,7 @@
 #include "Blocked.h"
 #include "compiler/kernels/Schedule.h"
 #include "gtest/gtest.h"
+#include <cmath>
 
 namespace marver::testing {
 
@@ -68,7 +69,8 @@ struct ConvSizes {
   int64_t batch, channels, outputs;
   Shape spatial; ///< of the result
   Windows windows;
-  bool blocked, bias, epilogue;
+  bool blocked, bias;
+  int64_t epilogue; ///< 0: none, 1: short (relu, residual), 2: long (silu, too)
   bool dynamicBatch, dynamicSpatial;
 };
 
@@ -153,8 +155,12 @@ void checkConv(const ConvSizes &sizes, llvm::StringRef cpu,
         "]} ins(%conv, %3 : " + kernel.type(4) + ", " + kernel.type(3) +
         ") outs(%conv : " + kernel.type(4) +
         ") {\n^bb1(%a: f32, %b: f32, %o: f32):\n"
-        "%z = arith.constant 0.0 : f32\n"
-        "%m = arith.maximumf %a, %z : f32\n"
+        "%z = arith.constant 0.0 : f32\n%one = arith.constant 1.0 : f32\n" +
+        (sizes.epilogue == 1 ? "%m = arith.maximumf %a, %z : f32\n"
+                             : "%n = arith.negf %a : f32\n"
+                               "%e = math.exp %n : f32\n"
+                               "%d = arith.addf %e, %one : f32\n"
+                               "%m = arith.divf %a, %d : f32\n") +
         "%s = arith.addf %m, %b : f32\nlinalg.yield %s : f32\n} -> " +
         kernel.type(4);
   } else {
@@ -168,7 +174,10 @@ void checkConv(const ConvSizes &sizes, llvm::StringRef cpu,
   if (sizes.epilogue)
     for (size_t i = 0; i < expected.size(); ++i)
       if (expected[i] != kAny)
-        expected[i] = std::max(expected[i], 0.0) + residual[i];
+        expected[i] =
+            (sizes.epilogue == 1 ? std::max(expected[i], 0.0)
+                                 : expected[i] / (1 + std::exp(-expected[i]))) +
+            residual[i];
   expectResult(kernel, cpu, {&blocked, &packed, &bias, &residual}, expected,
                3e-6, random);
 }
@@ -192,7 +201,7 @@ TEST_P(Contraction, RandomConvolutions) {
     }
     sizes.blocked = pick(random, 0, 3) != 0;
     sizes.bias = pick(random, 0, 1);
-    sizes.epilogue = pick(random, 0, 1);
+    sizes.epilogue = pick(random, 0, 2);
     sizes.dynamicBatch = pick(random, 0, 2) == 0;
     sizes.dynamicSpatial = pick(random, 0, 2) == 0;
     checkConv(sizes, cpu, random);

@@ -1,0 +1,96 @@
+//===- TileEpilogue.cpp - What becomes of a tile's accumulators -----------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/kernels/emit/TileEpilogue.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+
+namespace marver {
+
+/// Instructions of an epilogue that is still written out per accumulator.
+static constexpr int64_t kShortEpilogue = 8;
+
+/// Rough number of vector instructions behind the anchor.
+static int64_t epilogueCost(mv::KernelOp kernel, Operation *anchor) {
+  int64_t cost = 0;
+  for (Operation &op : kernel.getBlock()) {
+    if (&op == anchor)
+      continue;
+    op.walk([&](Operation *inner) {
+      if (isa_and_nonnull<math::MathDialect>(inner->getDialect()))
+        cost += 12;
+      else if (isa_and_nonnull<arith::ArithDialect>(inner->getDialect()) &&
+               !isa<arith::ConstantOp>(inner))
+        cost += isa<arith::DivFOp>(inner) ? 4 : 1;
+    });
+  }
+  return cost;
+}
+
+TileEpilogue::TileEpilogue(KernelEmitter &emitter, Evaluator &evaluator,
+                           ResultWriter &writer, Operation *anchor)
+    : e(emitter), evaluator(evaluator), writer(writer),
+      result(anchor->getResult(0)),
+      isLong(epilogueCost(emitter.kernel(), anchor) > kShortEpilogue) {}
+
+int64_t TileEpilogue::scratchBytes(mv::KernelOp kernel, Operation *anchor,
+                                   const TargetInfo &target) {
+  return epilogueCost(kernel, anchor) > kShortEpilogue
+             ? target.vectorRegisters * target.lanes * 4
+             : 0;
+}
+
+void TileEpilogue::writeOne(Value value, const Point &point) {
+  evaluator.define(result, [value](const Point &) { return value; });
+  writer.write(point);
+}
+
+void TileEpilogue::write(
+    ArrayRef<int64_t> sizes, ArrayRef<Value> values,
+    llvm::function_ref<Point(ArrayRef<Coordinate>)> pointOf) {
+  if (!isLong || values.size() == 1) {
+    for (auto [number, value] : llvm::enumerate(values)) {
+      SmallVector<Coordinate> at(sizes.size());
+      int64_t rest = number;
+      for (size_t d = sizes.size(); d-- > 0; rest /= sizes[d])
+        at[d] = Coordinate(rest % sizes[d]);
+      writeOne(value, pointOf(at));
+    }
+    return;
+  }
+  auto vector = cast<VectorType>(values.front().getType());
+  Type type = vector.getElementType();
+  int64_t lanes = vector.getNumElements();
+  Value base = e.address(e.scratch(), e.builder().getI8Type(),
+                         e.constant(scratchOffset));
+  for (auto [number, value] : llvm::enumerate(values))
+    e.store(value, e.address(base, type, e.constant(number * lanes)), type);
+  SmallVector<Coordinate> at(sizes.size());
+  CoordinateMath math(e, lanes);
+  std::function<void(size_t, Value)> loops = [&](size_t d, Value position) {
+    if (d == sizes.size()) {
+      Value value =
+          e.load(e.address(base, type, e.mul(position, lanes)), type, lanes);
+      writeOne(value, pointOf(at));
+      return;
+    }
+    auto inside = [&](Value i) {
+      at[d] = math.of(i);
+      loops(d + 1, e.add(e.mul(position, sizes[d]), i));
+    };
+    if (sizes[d] == 1)
+      inside(e.constant(0));
+    else
+      e.loop(e.constant(0), e.constant(sizes[d]), 1, inside);
+  };
+  loops(0, e.constant(0));
+}
+
+} // namespace marver

@@ -1,0 +1,56 @@
+//===- TileEpilogue.h - What becomes of a tile's accumulators ---*- C++ -*-===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A tile's accumulators are the anchor's values at the points of a box; the
+// epilogue (bias, activation, residual, ...) is evaluated there and stored. A
+// short one is written out for every accumulator, straight from its register.
+// A long one (an exponential, say) would be many times the size of the tile
+// itself: the accumulators then go through scratch memory, which stays in the
+// L1 cache, and one copy of the epilogue loops over them.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MARVER_COMPILER_KERNELS_EMIT_TILEEPILOGUE_H
+#define MARVER_COMPILER_KERNELS_EMIT_TILEEPILOGUE_H
+
+#include "compiler/kernels/emit/ResultWriter.h"
+
+namespace marver {
+
+class TileEpilogue {
+public:
+  using Value = mlir::Value;
+
+  /// `anchor`'s result is what tiles compute.
+  TileEpilogue(KernelEmitter &emitter, Evaluator &evaluator,
+               ResultWriter &writer, mlir::Operation *anchor);
+
+  /// Scratch bytes that a kernel with this anchor may need, at the start of the
+  /// thread's scratch memory plus `scratchOffset`.
+  static int64_t scratchBytes(mv::KernelOp kernel, mlir::Operation *anchor,
+                              const TargetInfo &target);
+  void setScratchOffset(int64_t bytes) { scratchOffset = bytes; }
+
+  /// Stores `values`, the anchor's vectors in a box of `sizes`, last dim
+  /// fastest. `pointOf` turns a position in the box into the anchor's point.
+  void write(llvm::ArrayRef<int64_t> sizes, llvm::ArrayRef<Value> values,
+             llvm::function_ref<Point(llvm::ArrayRef<Coordinate>)> pointOf);
+
+private:
+  void writeOne(Value value, const Point &point);
+
+  KernelEmitter &e;
+  Evaluator &evaluator;
+  ResultWriter &writer;
+  mlir::Value result;
+  const bool isLong;
+  int64_t scratchOffset = 0;
+};
+
+} // namespace marver
+
+#endif // MARVER_COMPILER_KERNELS_EMIT_TILEEPILOGUE_H
