@@ -17,6 +17,7 @@
 #include "Blake2b.h"
 #include "Cpu.h"
 #include "Error.h"
+#include "Signature.h"
 #include "ThreadPool.h"
 
 #include <cerrno>
@@ -27,10 +28,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#if defined(MARVER_WITH_SODIUM)
-#include <sodium.h>
-#endif
 
 using namespace marver;
 
@@ -73,7 +70,6 @@ public:
 
 private:
   mv_status loadTables();
-  mv_status checkSignature();
   mv_status checkCpu();
   mv_status loadCode();
   mv_status loadConstants();
@@ -99,8 +95,10 @@ private:
 mv_status Loader::load() {
   if (mv_status status = loadTables())
     return status;
-  if (mv_status status = checkSignature())
-    return status;
+  if (options.public_key)
+    if (mv_status status =
+            checkSignature(module->tables, options.public_key, error))
+      return status;
   if (mv_status status = checkCpu())
     return status;
   if (mv_status status = loadConstants())
@@ -132,27 +130,6 @@ mv_status Loader::loadTables() {
                    code.offset - sizeof(start)))
     return unreadable();
   return readTables(module->front, module->tables, error);
-}
-
-mv_status Loader::checkSignature() {
-  if (!options.public_key)
-    return MV_OK;
-#if defined(MARVER_WITH_SODIUM)
-  const mv_file_signature &signature = *module->tables.signature;
-  if (signature.algorithm == MV_SIGNATURE_NONE)
-    return fail(error, MV_SIGNATURE_INVALID, "the module is not signed");
-  if (sodium_init() < 0 ||
-      memcmp(signature.public_key, options.public_key, 32) != 0 ||
-      crypto_sign_verify_detached(signature.signature,
-                                  module->tables.header->root_hash,
-                                  MV_HASH_SIZE, options.public_key) != 0)
-    return fail(error, MV_SIGNATURE_INVALID,
-                "the module is not signed with the given key");
-  return MV_OK;
-#else
-  return fail(error, MV_SIGNATURE_INVALID,
-              "this build of marver cannot check signatures");
-#endif
 }
 
 mv_status Loader::checkCpu() {

@@ -62,6 +62,10 @@ void marver::addCommonOptions(CLI::App &app, CommonOptions &options) {
                 "2x2xf32=random:SEED");
   app.add_flag("--verify", options.verify,
                "check the hashes of the constants as well");
+  app.add_option("--public-key", options.publicKey,
+                 "run nothing that is not signed with this Ed25519 key: a file "
+                 "of 32 bytes, or 64 hexadecimal digits")
+      ->type_name("KEY");
   app.add_flag("--print-statistics", options.statistics,
                "print memory and counters to stderr");
 }

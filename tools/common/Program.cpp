@@ -74,9 +74,37 @@ static std::string functionNames(const mv_module *module,
   return names;
 }
 
+/// Reads the key of --public-key.
+static bool readKey(const std::string &text, std::vector<uint8_t> &key) {
+  std::string error;
+  if (text.size() == 64 &&
+      text.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos) {
+    for (size_t i = 0; i < text.size(); i += 2)
+      key.push_back(static_cast<uint8_t>(
+          strtoul(text.substr(i, 2).c_str(), nullptr, 16)));
+    return true;
+  }
+  if (!readWholeFile(text, key, error)) {
+    printError(error);
+    return false;
+  }
+  if (key.size() != 32) {
+    printError(text + ": a public key has 32 bytes, not " +
+               std::to_string(key.size()));
+    return false;
+  }
+  return true;
+}
+
 bool marver::loadModule(const CommonOptions &options, mv_pool *pool,
                         LoadedModule &loaded) {
   mv_load_options load = {};
+  std::vector<uint8_t> key;
+  if (!options.publicKey.empty()) {
+    if (!readKey(options.publicKey, key))
+      return false;
+    load.public_key = key.data();
+  }
   load.flags = options.verify ? MV_LOAD_VERIFY_CONSTANTS : 0;
   load.pool = pool;
   mv_module *module;

@@ -47,6 +47,7 @@ struct CommonOptions {
   bool functionGiven = false;
   std::vector<std::string> inputs;
   bool verify = false;
+  std::string publicKey; ///< a file, or 64 hexadecimal digits
   bool statistics = false;
 };
 

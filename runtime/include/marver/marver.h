@@ -143,7 +143,7 @@ MV_API void mv_pool_release(mv_pool *pool);
 typedef struct mv_load_options {
   uint32_t flags; /**< MV_LOAD_* */
   /** Ed25519 public key of 32 bytes, or NULL: load nothing that it has not
-   *  signed. Implies MV_LOAD_VERIFY_CONSTANTS. */
+   *  signed. Implies MV_LOAD_VERIFY_CONSTANTS. Needs libsodium at run time. */
   const uint8_t *public_key;
   /** Threads for work that a module does once per load, or NULL. */
   mv_pool *pool;

@@ -9,6 +9,7 @@
 
 #include <cstdio>
 #include <fcntl.h>
+#include <sodium.h>
 #include <string>
 #include <sys/stat.h>
 #include <thread>
@@ -128,14 +129,46 @@ TEST(Load, MissingFileAndDirectory) {
 }
 
 TEST(Load, WithPublicKey) {
-  // An unsigned module is refused, whether or not this build could check.
-  uint8_t key[32] = {1};
-  mv_load_options options = {};
-  options.public_key = key;
-  mv_module *module;
-  EXPECT_EQ(mv_module_load_memory(testBytes().data(), testBytes().size(),
-                                  &options, &module, nullptr),
-            MV_SIGNATURE_INVALID);
+  unsigned char publicKey[32], secretKey[64], otherKey[32], unused[64];
+  ASSERT_GE(sodium_init(), 0);
+  crypto_sign_keypair(publicKey, secretKey);
+  crypto_sign_keypair(otherKey, unused);
+  AlignedBytes bytes(moduleBytes(testContents(MARVER_TEST_IMAGE)));
+  auto load = [&](const unsigned char *key) {
+    mv_load_options options = {};
+    options.public_key = key;
+    mv_module *module;
+    mv_status status = mv_module_load_memory(bytes.data(), bytes.size(),
+                                             &options, &module, nullptr);
+    mv_module_release(module);
+    return status;
+  };
+  EXPECT_EQ(load(publicKey), MV_SIGNATURE_INVALID);
+
+  // Signed in place.
+  auto *header = reinterpret_cast<mv_file_header *>(bytes.data());
+  auto *section = reinterpret_cast<mv_file_section *>(bytes.data() + 64) +
+                  MV_SECTION_SIGNATURE;
+  auto *signature =
+      reinterpret_cast<mv_file_signature *>(bytes.data() + section->offset);
+  signature->algorithm = MV_SIGNATURE_ED25519;
+  memcpy(signature->public_key, publicKey, sizeof(publicKey));
+  crypto_sign_detached(signature->signature, nullptr, header->root_hash,
+                       MV_HASH_SIZE, secretKey);
+  EXPECT_EQ(load(publicKey), MV_OK);
+  EXPECT_EQ(load(nullptr), MV_OK);
+  EXPECT_EQ(load(otherKey), MV_SIGNATURE_INVALID);
+  // A key that says it is the right one.
+  memcpy(signature->public_key, otherKey, sizeof(otherKey));
+  EXPECT_EQ(load(otherKey), MV_SIGNATURE_INVALID);
+  memcpy(signature->public_key, publicKey, sizeof(publicKey));
+  signature->signature[7] ^= 1;
+  EXPECT_EQ(load(publicKey), MV_SIGNATURE_INVALID);
+  signature->signature[7] ^= 1;
+  // With a key the constants are checked as well.
+  bytes.data()[bytes.size() - 1] ^= 1;
+  EXPECT_EQ(load(nullptr), MV_OK);
+  EXPECT_EQ(load(publicKey), MV_INVALID_MODULE);
 }
 
 TEST(Load, MissingCpuFeature) {
