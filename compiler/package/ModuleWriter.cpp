@@ -154,6 +154,7 @@ static void appendInterface(Tables &tables, const Interface &interface) {
 static bool appendEntries(Tables &tables, const ModuleContents &contents,
                           std::string &error) {
   std::vector<std::pair<uint64_t, const EntryPoint *>> entries;
+  entries.reserve(contents.entries.size());
   for (const EntryPoint &entry : contents.entries)
     entries.push_back(
         {mv_name_hash(entry.name.data(), entry.name.size()), &entry});

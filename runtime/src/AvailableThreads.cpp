@@ -47,6 +47,20 @@ static bool readText(const char *path, char *text, size_t size) {
   return length > 0;
 }
 
+/// Reads one or two numbers; what is not there (or is `max`) stays as it is.
+static void parseNumbers(const char *text, long long &first,
+                         long long &second) {
+  char *end;
+  long long value = strtoll(text, &end, 10);
+  if (end == text)
+    return;
+  first = value;
+  text = end;
+  value = strtoll(text, &end, 10);
+  if (end != text)
+    second = value;
+}
+
 /// Whole CPUs that `quota` in each `period` makes, rounded up; 0: no limit.
 static int quotaThreads(long long quota, long long period) {
   if (quota <= 0 || period <= 0)
@@ -64,18 +78,18 @@ static int groupThreads(const char *mount, char *group, bool version2) {
   int limit = 0;
   for (;;) {
     char path[4200], text[128];
-    long long quota = -1, period = -1;
+    long long quota = -1, period = -1, unused;
     if (version2) {
       snprintf(path, sizeof(path), "%s%s/cpu.max", mount, group);
       if (readText(path, text, sizeof(text)))
-        sscanf(text, "%lld %lld", &quota, &period);
+        parseNumbers(text, quota, period);
     } else {
       snprintf(path, sizeof(path), "%s%s/cpu.cfs_quota_us", mount, group);
       if (readText(path, text, sizeof(text)))
-        quota = atoll(text);
+        parseNumbers(text, quota, unused);
       snprintf(path, sizeof(path), "%s%s/cpu.cfs_period_us", mount, group);
       if (readText(path, text, sizeof(text)))
-        period = atoll(text);
+        parseNumbers(text, period, unused);
     }
     limit = smallerLimit(limit, quotaThreads(quota, period));
     char *slash = strrchr(group, '/');

@@ -41,7 +41,9 @@ struct Source {
 
   /// Copies `count` bytes, which must be inside.
   bool read(uint64_t offset, void *target, uint64_t count) const {
-    if (fd < 0) {
+    if (count == 0)
+      return true;
+    if (memory) {
       memcpy(target, memory + offset, count);
       return true;
     }

@@ -175,7 +175,8 @@ mv_status TableReader::checkIntegrity() {
   if (memcmp(digest, header.root_hash, sizeof(digest)) != 0)
     return invalid(error, "the hash of its header and tables does not match");
 
-  const mv_file_signature &signature = *tables.signature;
+  const auto &signature = *reinterpret_cast<const mv_file_signature *>(
+      bytes + section(MV_SECTION_SIGNATURE).offset);
   if (signature.algorithm > MV_SIGNATURE_ED25519 || signature.reserved != 0 ||
       (signature.algorithm == MV_SIGNATURE_NONE &&
        !allZero(reinterpret_cast<const uint8_t *>(&signature),

@@ -174,7 +174,7 @@ int marver::runLaunch(mv_pool *pool, Launch &launch) {
     parts = launch.maxParts;
   if (parts > launch.extent)
     parts = launch.extent;
-  if (parts > 1) {
+  if (pool && parts > 1) {
     launch.parts = static_cast<int>(parts);
     launch.floatControl = floatControl();
     if (pool->parallel) {

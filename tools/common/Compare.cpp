@@ -40,7 +40,7 @@ static std::string indexText(size_t offset, const std::vector<int64_t> &dims) {
   std::string text;
   for (size_t i = dims.size(); i-- > 0;) {
     auto dim = static_cast<size_t>(dims[i]);
-    text = std::to_string(offset % dim) + (text.empty() ? "" : ", ") + text;
+    text.insert(0, std::to_string(offset % dim) + (text.empty() ? "" : ", "));
     offset /= dim;
   }
   return "[" + text + "]";

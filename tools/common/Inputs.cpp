@@ -37,7 +37,8 @@ bool marver::readWholeFile(const std::string &path, std::vector<uint8_t> &bytes,
   // The size is only a hint: pipes and the files of /proc have none.
   if (fseek(file, 0, SEEK_END) == 0) {
     long size = ftell(file);
-    rewind(file);
+    if (fseek(file, 0, SEEK_SET) != 0)
+      return fail(strerror(errno));
     if (size > 0 && size < int64_t(1) << 48)
       bytes.reserve(static_cast<size_t>(size));
   }
@@ -386,7 +387,7 @@ bool InputReader::read(const std::vector<std::string> &specs,
       Tensor tensor;
       if (!readOne(spec, wanted[index], /*anyType=*/false, tensor, error) ||
           !matchType(tensor, wanted[index], error)) {
-        error = label(index) + ": " + error;
+        error.insert(0, label(index) + ": ");
         return false;
       }
       tensors.push_back(std::move(tensor));

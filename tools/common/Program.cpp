@@ -10,13 +10,27 @@
 #include <charconv>
 #include <cinttypes>
 #include <cstdio>
+#include <exception>
+#include <new>
 #include <sys/resource.h>
 
 using namespace marver;
 
 static const char *programName = "marver";
 
-void marver::setProgramName(const char *name) { programName = name; }
+int marver::runProgram(const char *name, int (*program)(int argc, char **argv),
+                       int argc, char **argv) {
+  programName = name;
+  try {
+    return program(argc, argv);
+  } catch (const std::bad_alloc &) {
+    printError("out of memory");
+    return BadInput;
+  } catch (const std::exception &exception) {
+    printError(std::string("internal failure: ") + exception.what());
+  }
+  return Internal;
+}
 
 void marver::printError(const std::string &message) {
   fflush(stdout);

@@ -35,8 +35,12 @@ using ModulePtr = std::unique_ptr<mv_module, Release>;
 using PoolPtr = std::unique_ptr<mv_pool, Release>;
 using SessionPtr = std::unique_ptr<mv_session, Release>;
 
+/// Runs a program's main function under its name. What it throws nonetheless
+/// (no memory) is an error as well, and not a crash.
+int runProgram(const char *name, int (*program)(int argc, char **argv),
+               int argc, char **argv);
+
 /// "PROGRAM: error: ..." and "PROGRAM: warning: ..." on stderr.
-void setProgramName(const char *name);
 void printError(const std::string &message);
 void printWarning(const std::string &message);
 

@@ -167,7 +167,7 @@ static std::string cpuName() {
   while (fgets(line, sizeof(line), file))
     if (strncmp(line, "model name", 10) == 0 && strchr(line, ':')) {
       name = strchr(line, ':') + 2;
-      name.erase(name.find_last_not_of("\n") + 1);
+      name.erase(name.find_last_not_of('\n') + 1);
       break;
     }
   fclose(file);
@@ -287,6 +287,7 @@ int Bench::run(std::vector<std::string> benchmarkFlags) {
     return BadInput;
   benchmarkFlags.insert(benchmarkFlags.begin(), "marver-bench");
   std::vector<char *> arguments;
+  arguments.reserve(benchmarkFlags.size());
   for (std::string &flag : benchmarkFlags)
     arguments.push_back(flag.data());
   int count = static_cast<int>(arguments.size());
@@ -378,8 +379,7 @@ static bool adaptBenchmarkFlags(std::vector<std::string> &flags,
   return true;
 }
 
-int main(int argc, char **argv) {
-  setProgramName("marver-bench");
+static int program(int argc, char **argv) {
   CLI::App app("Times a function of a compiled module.", "marver-bench");
   Options options;
   addOptions(app, options);
@@ -402,4 +402,8 @@ int main(int argc, char **argv) {
   if (!adaptBenchmarkFlags(benchmarkFlags, options))
     return BadUsage;
   return Bench(options, threads).run(benchmarkFlags);
+}
+
+int main(int argc, char **argv) {
+  return runProgram("marver-bench", program, argc, argv);
 }

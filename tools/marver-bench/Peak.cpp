@@ -47,7 +47,7 @@ template <int Lanes> struct VectorOf {
       for (int i = 0; i < chains; ++i)                                         \
         KEEP(sums[i]);                                                         \
     }                                                                          \
-    return static_cast<double>(rounds) * chains * lanes * 2;                   \
+    return static_cast<double>(rounds) * chains * (lanes) * 2;                 \
   }
 
 #if defined(__x86_64__)

@@ -77,7 +77,7 @@ static bool writeOutputs(const Options &options, mv_session *session,
   return true;
 }
 
-static const std::string ignored = "(ignored)";
+static constexpr char ignored[] = "(ignored)";
 
 /// Reads what is expected; one tensor without a type for each "(ignored)".
 static bool readExpected(const Options &options, const LoadedModule &loaded,
@@ -191,8 +191,7 @@ static int run(const Options &options, int threads) {
   return matches ? Success : BadInput;
 }
 
-int main(int argc, char **argv) {
-  setProgramName("marver-run");
+static int program(int argc, char **argv) {
   CLI::App app("Runs a function of a compiled module and prints, stores or "
                "compares its results.",
                "marver-run");
@@ -214,4 +213,8 @@ int main(int argc, char **argv) {
     return BadUsage;
   }
   return run(options, threads[0]);
+}
+
+int main(int argc, char **argv) {
+  return runProgram("marver-run", program, argc, argv);
 }

@@ -1,4 +1,5 @@
-/*===- marver/abi.h - Contract between native code and the runtime -*- C -*-===*\
+/*===- marver/abi.h - Contract between native code and the runtime -*- C
+-*-===*\
 |*
 |* Part of marver, under the Apache License v2.0 with LLVM Exceptions.
 |* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -65,16 +66,16 @@ typedef struct mv_services {
 /** One invocation. The runtime fills it, the host function reads it. */
 struct mv_call {
   const mv_services *services;
-  const uint8_t *constants;   /**< the module's constants section */
-  const uint8_t *prepared;    /**< what the prepare function made, or NULL */
-  uint8_t *arena;             /**< `arena_bytes` of the shape function */
-  void *const *inputs;        /**< one address per input */
+  const uint8_t *constants; /**< the module's constants section */
+  const uint8_t *prepared;  /**< what the prepare function made, or NULL */
+  uint8_t *arena;           /**< `arena_bytes` of the shape function */
+  void *const *inputs;      /**< one address per input */
   /** One address per output. A data-dependent output's entry is NULL when the
    *  call starts; the host function stores the address of its result, which is
    *  contiguous and lives in memory from `grow`, in the arena, in an input or
    *  in the constants. A result without elements may leave it NULL. */
   void **outputs;
-  const int64_t *input_dims;  /**< dims of all inputs, one after the other */
+  const int64_t *input_dims; /**< dims of all inputs, one after the other */
   /** Dims of all outputs; data-dependent ones are written by the host
    *  function, the others are as the shape function gave them. */
   int64_t *output_dims;
@@ -87,12 +88,12 @@ struct mv_call {
  *  sidecar turns into the operator and its source line. */
 enum {
   MV_FAILURE_NONE = 0,
-  MV_FAILURE_INDEX = 1,       /**< a gather or scatter index out of range */
-  MV_FAILURE_DIVISION = 2,    /**< integer division by zero or overflow */
-  MV_FAILURE_ASSERT = 3,      /**< an assertion of the model does not hold */
-  MV_FAILURE_SHAPE = 4,       /**< dims that the model does not accept */
-  MV_FAILURE_TRIP_COUNT = 5,  /**< a loop beyond its limit */
-  MV_FAILURE_NO_MEMORY = 6    /**< `grow` returned NULL */
+  MV_FAILURE_INDEX = 1,      /**< a gather or scatter index out of range */
+  MV_FAILURE_DIVISION = 2,   /**< integer division by zero or overflow */
+  MV_FAILURE_ASSERT = 3,     /**< an assertion of the model does not hold */
+  MV_FAILURE_SHAPE = 4,      /**< dims that the model does not accept */
+  MV_FAILURE_TRIP_COUNT = 5, /**< a loop beyond its limit */
+  MV_FAILURE_NO_MEMORY = 6   /**< `grow` returned NULL */
 };
 
 /**

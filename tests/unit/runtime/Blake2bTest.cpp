@@ -7,8 +7,9 @@
 
 #include "runtime/src/Blake2b.h"
 
+#include "gtest/gtest.h"
+
 #include <cstdio>
-#include <gtest/gtest.h>
 #include <string>
 #include <vector>
 

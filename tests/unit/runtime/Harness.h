@@ -12,8 +12,9 @@
 
 #include "marver/marver.h"
 
+#include "gtest/gtest.h"
+
 #include <cstring>
-#include <gtest/gtest.h>
 #include <memory>
 
 namespace marver {
@@ -100,8 +101,10 @@ template <typename T>
 std::vector<T> output(const SessionPtr &session, uint32_t index) {
   mv_tensor tensor;
   EXPECT_EQ(mv_session_output(session.get(), index, &tensor), MV_OK);
-  const T *values = static_cast<const T *>(tensor.data);
-  return std::vector<T>(values, values + tensor.bytes / sizeof(T));
+  std::vector<T> values(tensor.bytes / sizeof(T));
+  if (!values.empty())
+    memcpy(values.data(), tensor.data, tensor.bytes);
+  return values;
 }
 
 } // namespace marver

@@ -130,6 +130,7 @@ TEST(Pool, NoCpuWhenIdle) {
 TEST(Pool, SharedByManyThreads) {
   PoolPtr pool = makePool(3);
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&] {
       for (int i = 0; i < 300; ++i)
@@ -176,6 +177,7 @@ TEST(Pool, External) {
           [](void *context, mv_task_fn task, void *argument, int64_t count) {
             ++static_cast<Context *>(context)->jobs;
             std::vector<std::thread> threads;
+            threads.reserve(static_cast<size_t>(count));
             for (int64_t i = 0; i < count; ++i)
               threads.emplace_back([=] { task(argument, i); });
             for (std::thread &thread : threads)

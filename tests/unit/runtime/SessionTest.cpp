@@ -352,6 +352,7 @@ TEST(Session, ConcurrentSessionsOnOneModuleAndPool) {
   PoolPtr pool = makePool(3);
   ModulePtr module = loadTestModule(pool.get());
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {
       SessionPtr session = makeSession(module.get(), "add", pool.get());

@@ -89,7 +89,7 @@ ModuleContents marver::testContents(const std::string &imagePath) {
   contents.prepareScratchBytes = 64;
 
   auto add = [&](const char *name, Function shape, Function run,
-                 Interface interface) {
+                 const Interface &interface) {
     contents.entries.push_back({name, at(shape), at(run), 64, interface});
   };
   const int64_t s0 = MV_DIM_SYMBOL(0), s1 = MV_DIM_SYMBOL(1);

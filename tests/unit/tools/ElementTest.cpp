@@ -7,8 +7,9 @@
 
 #include "tools/common/Tensor.h"
 
+#include "gtest/gtest.h"
+
 #include <cmath>
-#include <gtest/gtest.h>
 
 using namespace marver;
 

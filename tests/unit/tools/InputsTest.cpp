@@ -8,8 +8,9 @@
 #include "tools/common/Inputs.h"
 #include "tools/common/Npy.h"
 
+#include "gtest/gtest.h"
+
 #include <cstdio>
-#include <gtest/gtest.h>
 #include <unistd.h>
 
 using namespace marver;
@@ -33,7 +34,8 @@ public:
 } // namespace
 
 /// Reads one text for a tensor of any type and prints it, or the error.
-static std::string parse(const std::string &spec, WantedType wanted = {}) {
+static std::string parse(const std::string &spec,
+                         const WantedType &wanted = {}) {
   InputReader reader;
   std::vector<Tensor> tensors;
   std::string error;

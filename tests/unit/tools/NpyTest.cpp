@@ -7,8 +7,9 @@
 
 #include "tools/common/Npy.h"
 
+#include "gtest/gtest.h"
+
 #include <algorithm>
-#include <gtest/gtest.h>
 
 using namespace marver;
 

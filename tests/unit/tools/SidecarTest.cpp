@@ -8,8 +8,9 @@
 #include "tools/common/Sidecar.h"
 #include "compiler/package/SidecarWriter.h"
 
+#include "gtest/gtest.h"
+
 #include <cstring>
-#include <gtest/gtest.h>
 
 using namespace marver;
 
