@@ -163,10 +163,10 @@ Value OpsBuilder::attention(Value query, Value key, Value value, Value mask,
   }
   Dims target = *batch;
   target.append({q[rank - 2], v[rank - 1]});
-  return withDims(mv::AttentionOp::create(
-                      *this, typeFor(target, elementOf(query)), query, key,
-                      value, mask, llvm::APFloat(*scale), causal),
-                  target);
+  return withDims(
+      mv::AttentionOp::create(*this, typeFor(target, elementOf(query)), query,
+                              key, value, mask, llvm::APFloat(*scale), causal),
+      target);
 }
 
 //===----------------------------------------------------------------------===//

@@ -8,7 +8,6 @@
 #include "compiler/ir/Constants.h"
 #include "compiler/ops/Ops.h"
 #include "compiler/ops/ScalarMath.h"
-#include "marver/abi.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/Matchers.h"
 
@@ -113,64 +112,6 @@ Value OpsBuilder::unary(Unary kind, Value x, bool isUnsigned) {
   });
 }
 
-static bool isDivision(Binary kind) {
-  return kind == Binary::Div || kind == Binary::DivFloor ||
-         kind == Binary::DivTrunc || kind == Binary::Mod ||
-         kind == Binary::Fmod;
-}
-
-/// Can `divisor` be shown never to be 0 (nor -1, for signed overflow)?
-static bool dividesWell(Value divisor, bool isUnsigned) {
-  auto numbers = getConstantData(divisor);
-  if (!numbers)
-    return false;
-  int64_t count = numbers->isSplat ? 1 : elementCount(numbers->type);
-  for (int64_t i = 0; i < count; ++i) {
-    int64_t number = numbers->getInt(i);
-    if (number == 0 || (number == -1 && !isUnsigned))
-      return false;
-  }
-  return true;
-}
-
-/// Integer division that the machine would trap on: checked once for all
-/// elements, and harmless in the loop.
-static Value guardDivision(OpsBuilder &ops, Value a, Value divisor,
-                           bool isUnsigned) {
-  Type element = OpsBuilder::elementOf(a);
-  auto isBad = [isUnsigned](ImplicitLocOpBuilder &b, Value x,
-                            Value y) -> Value {
-    ScalarMath math(b, isUnsigned);
-    Type type = y.getType();
-    Value zero = math.compare(Compare::Eq, y, math.integer(0, type));
-    if (isUnsigned)
-      return zero;
-    APInt lowest = APInt::getSignedMinValue(type.getIntOrFloatBitWidth());
-    Value overflow = arith::AndIOp::create(
-        b, math.compare(Compare::Eq, y, math.integer(-1, type)),
-        math.compare(Compare::Eq, x,
-                     math.integer(lowest.getSExtValue(), type)));
-    return arith::OrIOp::create(b, zero, overflow);
-  };
-  Value bad = ops.map({a, divisor}, ops.getI1Type(),
-                      [&](ImplicitLocOpBuilder &b, mlir::ValueRange args) {
-                        return isBad(b, args[0], args[1]);
-                      });
-  Value any = ops.reduce(Reduce::Any, bad, {}, /*keepDims=*/false);
-  if (!any)
-    return nullptr;
-  Value flag = tensor::ExtractOp::create(ops, any, mlir::ValueRange{});
-  Value isTrue = arith::ConstantOp::create(ops, ops.getBoolAttr(true));
-  ops.check(arith::XOrIOp::create(ops, flag, isTrue), MV_FAILURE_DIVISION,
-            "integer division by zero, or overflow");
-  return ops.map({a, divisor}, element,
-                 [&](ImplicitLocOpBuilder &b, mlir::ValueRange args) {
-                   ScalarMath math(b, isUnsigned);
-                   return math.select(isBad(b, args[0], args[1]),
-                                      math.integer(1, element), args[1]);
-                 });
-}
-
 /// x to a power that multiplications or a root give exactly.
 static Value powerOf(ScalarMath &math, Value x, double exponent) {
   Type type = x.getType();
@@ -203,11 +144,6 @@ Value OpsBuilder::binary(Binary kind, Value a, Value b, bool isUnsigned) {
   bool isLogic =
       kind == Binary::And || kind == Binary::Or || kind == Binary::Xor;
   Type element = isLogic ? getI1Type() : elementOf(a);
-  if (isDivision(kind) && !isFloat(a) && !dividesWell(b, isUnsigned)) {
-    b = guardDivision(*this, a, b, isUnsigned);
-    if (!b)
-      return nullptr;
-  }
   std::optional<double> exponent;
   if (kind == Binary::Pow)
     if (auto constant = getConstantData(b); constant && constant->isSplat)

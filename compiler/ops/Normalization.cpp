@@ -65,10 +65,10 @@ static Value normalize(OpsBuilder &ops, Value x, Value scale, Value bias,
     if (!*parameter)
       return nullptr;
   }
-  return ops.withDims(
-      mv::LayerNormOp::create(ops, x.getType(), x, scale, bias, uint64_t(count),
-                              llvm::APFloat(epsilon), rms),
-      all);
+  return ops.withDims(mv::LayerNormOp::create(ops, x.getType(), x, scale, bias,
+                                              uint64_t(count),
+                                              llvm::APFloat(epsilon), rms),
+                      all);
 }
 
 Value OpsBuilder::layerNorm(Value x, Value scale, Value bias, int64_t count,
@@ -165,7 +165,15 @@ Value OpsBuilder::lpNormalize(Value x, double order, int64_t axis,
   if (!position)
     return nullptr;
   Value norm = vectorNorm(x, order, {*position}, /*keepDims=*/true);
-  return div(x, clamp(norm, epsilon, std::nullopt));
+  if (!norm)
+    return nullptr;
+  // Without an epsilon, zeros stay zeros.
+  Type element = elementOf(x);
+  Value zero = scalar(0, element), one = scalar(1, element);
+  Value divisor = epsilon > 0
+                      ? clamp(norm, epsilon, std::nullopt)
+                      : where(compare(Compare::Eq, norm, zero), one, norm);
+  return div(x, divisor);
 }
 
 Value OpsBuilder::localResponseNorm(Value x, int64_t size, double alpha,

@@ -260,8 +260,8 @@ bool OpsBuilder::factorize(Dim dim, int64_t &constant,
     if (expr && expr.getKind() == AffineExprKind::Mul && map.getNumDims() == 0)
       if (auto factor = dyn_cast<AffineConstantExpr>(expr.getRHS()))
         return factorize(index(factor.getValue()), constant, atoms) &&
-               factorize(affine(expr.getLHS(),
-                                llvm::to_vector_of<Dim>(apply.getMapOperands())),
+               factorize(affine(expr.getLHS(), llvm::to_vector_of<Dim>(
+                                                   apply.getMapOperands())),
                          constant, atoms);
   }
   atoms.push_back(value);

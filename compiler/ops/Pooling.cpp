@@ -78,6 +78,34 @@ Value OpsBuilder::pool(mv::PoolKind kind, Value x, const PoolOptions &options) {
                     options.pads))
     return nullptr;
 
+  // In ceil mode a last, partial window counts too, if it starts inside the
+  // input or its low padding.
+  Dims all = dims(x), target = {all[0], all[1]}, wanted = target;
+  SmallVector<int64_t> extra(spatial, 0);
+  for (int64_t i = 0; i < spatial; ++i) {
+    Dim size = all[i + 2];
+    int64_t stride = windows.strides[i], low = windows.pads[i];
+    if (auto number = known(size); number && options.ceilMode) {
+      int64_t room =
+          *number + low + windows.pads[i + spatial] - windows.reach(i);
+      if (room >= 0)
+        extra[i] = llvm::alignTo(room, stride) - room;
+      int64_t last = (room + extra[i]) / stride * stride;
+      if (extra[i] && last >= *number + low)
+        extra[i] = 0;
+    } else if (options.ceilMode) {
+      extra[i] = stride - 1;
+    }
+    windows.pads[i + spatial] += extra[i];
+    auto count = windows.count(*this, i, size);
+    if (!count)
+      return nullptr;
+    target.push_back(*count);
+    if (options.ceilMode && !known(size))
+      count = min(*count, ceilDiv(add(size, index(low)), index(stride)));
+    wanted.push_back(*count);
+  }
+
   // Padding that counts is made of real zeros, so that what ceil mode adds
   // beyond it can stay out of the average.
   bool average = kind == mv::PoolKind::Average;
@@ -86,41 +114,11 @@ Value OpsBuilder::pool(mv::PoolKind kind, Value x, const PoolOptions &options) {
     Dims low(rank, index(0)), high(rank, index(0));
     for (int64_t i = 0; i < spatial; ++i) {
       low[i + 2] = index(windows.pads[i]);
-      high[i + 2] = index(windows.pads[i + spatial]);
-      windows.pads[i] = windows.pads[i + spatial] = 0;
+      high[i + 2] = index(windows.pads[i + spatial] - extra[i]);
+      windows.pads[i] = 0;
+      windows.pads[i + spatial] = extra[i];
     }
     source = pad(source, low, high, PadMode::Constant);
-  }
-  Dims all = dims(source), target = {all[0], all[1]};
-  Dims wanted = target;
-  Windows original = windows;
-  for (int64_t i = 0; i < spatial; ++i) {
-    Dim size = all[i + 2];
-    if (options.ceilMode) {
-      // Enough room on the high side for the last, partial window.
-      int64_t extra = windows.strides[i] - 1;
-      if (auto number = known(size)) {
-        int64_t room = *number + windows.pads[i] + windows.pads[i + spatial] -
-                       windows.reach(i);
-        if (room >= 0)
-          extra = llvm::alignTo(room, windows.strides[i]) - room;
-        // A window that would start in the padding is left out.
-        int64_t last = (room + extra) / windows.strides[i] * windows.strides[i];
-        if (last >= *number + windows.pads[i])
-          extra = std::max<int64_t>(extra - windows.strides[i], 0);
-      }
-      windows.pads[i + spatial] += extra;
-    }
-    auto count = windows.count(*this, i, size);
-    if (!count)
-      return nullptr;
-    target.push_back(*count);
-    if (options.ceilMode && !known(size)) {
-      Dim starts =
-          ceilDiv(add(size, index(windows.pads[i])), index(windows.strides[i]));
-      count = min(*count, starts);
-    }
-    wanted.push_back(*count);
   }
   bool wholeWindow = average && options.divisor;
   Value result = withDims(

@@ -31,7 +31,7 @@ public:
   Value add(Value x, Value y);
   Value sub(Value x, Value y);
   Value mul(Value x, Value y);
-  Value div(Value x, Value y); ///< integers: y must not divide badly
+  Value div(Value x, Value y); ///< bad integer divisions are checked in kernels
   Value max(Value x, Value y);
   Value min(Value x, Value y);
   Value neg(Value x);

@@ -445,6 +445,8 @@ Value OpsBuilder::strided(Value x, int64_t axis, Dim offset, Dim size,
   Dims all = dims(x);
   if (same(all[axis], size) && known(offset) == 0 && known(step) == 1)
     return x;
+  if (known(all[axis]) == 0) // whatever is taken of nothing
+    return x;
   Dims offsets(all.size(), index(0)), steps(all.size(), index(1));
   offsets[axis] = offset;
   steps[axis] = step;

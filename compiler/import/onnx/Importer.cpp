@@ -585,10 +585,15 @@ void Importer::buildNode(const onnx::Node &node, Scope &scope, int depth) {
   NodeBuilder builder(ops, tensors, node,
                       scope.operatorSets.lookup(shortDomain(node.domain)),
                       operands, attributes);
-  if (node.type == "Constant")
+  if (node.type == "Constant") {
     buildConstant(builder);
-  else if (!buildShapeValue(builder))
+  } else if (!buildShapeValue(builder)) {
     findOperator(node.type)(builder);
+    if (const onnx::Attribute *attribute = builder.unread();
+        attribute && !ops.failed())
+      builder.fail("the attribute '" + printable(attribute->name) +
+                   "' is not supported");
+  }
   std::string error = ops.takeError();
   if (!error.empty()) {
     reportNode(error);

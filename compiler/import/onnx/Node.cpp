@@ -160,6 +160,7 @@ std::optional<double> NodeBuilder::real(size_t i) {
 //===----------------------------------------------------------------------===//
 
 const onnx::Attribute *NodeBuilder::find(StringRef name) {
+  asked.insert(name);
   for (const onnx::Attribute *attribute : attributes)
     if (attribute->name == name)
       return attribute;
@@ -230,6 +231,30 @@ NodeBuilder::dataType(StringRef name, DataType absent) {
 //===----------------------------------------------------------------------===//
 // Results
 //===----------------------------------------------------------------------===//
+
+const onnx::Attribute *NodeBuilder::unread() const {
+  // What only concerns training, memory layout of unused results, conversions
+  // to types that are not supported, or the precision of intermediate results.
+  static const llvm::StringSet<> harmless = {"consumed_inputs",
+                                             "is_test",
+                                             "momentum",
+                                             "saturate",
+                                             "seed",
+                                             "spatial",
+                                             "stash_type",
+                                             "storage_order",
+                                             "softmax_precision",
+                                             "ratio",
+                                             "training_mode",
+                                             "keepdims",
+                                             "extrapolation_value",
+                                             "round_mode",
+                                             "precision"};
+  for (const onnx::Attribute *attribute : attributes)
+    if (!asked.contains(attribute->name) && !harmless.contains(attribute->name))
+      return attribute;
+  return nullptr;
+}
 
 void NodeBuilder::set(size_t i, Value tensor, bool isUnsigned) {
   if (i >= results.size())

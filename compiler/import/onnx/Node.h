@@ -20,6 +20,7 @@
 #include "compiler/import/onnx/Model.h"
 #include "compiler/ops/Ops.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 
 namespace marver::onnx {
 
@@ -121,12 +122,17 @@ public:
   void fail(const llvm::Twine &message) { ops.fail(message); }
 
   llvm::ArrayRef<GraphValue> made() const { return results; }
+  /// An attribute of the node that its handler never looked at and that may
+  /// change what it computes; null if there is none.
+  const Attribute *unread() const;
 
 private:
   TensorReader &tensors;
   llvm::ArrayRef<GraphValue *> inputs;
   llvm::ArrayRef<const Attribute *> attributes;
   std::vector<GraphValue> results;
+  /// Names of attributes that were asked for.
+  llvm::StringSet<> asked;
 };
 
 /// The value as a tensor: makes the operation if there is none yet.

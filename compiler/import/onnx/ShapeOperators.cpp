@@ -100,6 +100,8 @@ static void split(NodeBuilder &n) {
   }
   // Equal parts; the last may be smaller.
   int64_t count = int64_t(n.node.outputs.size());
+  if (n.integer("num_outputs", count) != count)
+    return n.fail("has a num_outputs that is not the number of its results");
   if (sizes.empty()) {
     Dim total = n.ops.dim(x, *axis),
         part = n.ops.ceilDiv(total, n.ops.index(count));
@@ -321,7 +323,8 @@ static void depthToSpace(NodeBuilder &n) {
 }
 
 static void spaceToDepth(NodeBuilder &n) {
-  n.setLike(n.ops.spaceToDepth(n.in(0), n.integer("blocksize", 0), false));
+  n.setLike(n.ops.spaceToDepth(n.in(0), n.integer("blocksize", 0),
+                               n.text("mode", "DCR") == "CRD"));
 }
 
 //===----------------------------------------------------------------------===//

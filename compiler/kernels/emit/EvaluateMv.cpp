@@ -111,6 +111,62 @@ Value Evaluator::scatter(mv::ScatterOp op, const Point &point) {
       [&](const Point &outside) { return evaluate(op.getInput(), outside); });
 }
 
+/// The element and every update that goes there, in order of the positions.
+Value Evaluator::scatterCombined(mv::ScatterOp op, const Point &point) {
+  ImplicitLocOpBuilder &b = builder();
+  CoordinateMath math(e, point.lanes);
+  auto d = int64_t(op.getDim());
+  Type type = elementType(op.getInput());
+  const Coordinate &c = point.at[d];
+  int64_t lanes = c.isUniform() ? 0 : point.lanes;
+  Value wanted = math.value(c);
+  auto combine = [&](Value x, Value y) -> Value {
+    bool isFloat = isa<FloatType>(getElementTypeOrSelf(x.getType()));
+    bool isBool = type.isInteger(1);
+    switch (op.getKind()) {
+    case mv::ScatterKind::Replace:
+      return y;
+    case mv::ScatterKind::Add:
+      if (isFloat)
+        return arith::AddFOp::create(b, x, y);
+      return isBool ? Value(arith::OrIOp::create(b, x, y))
+                    : Value(arith::AddIOp::create(b, x, y));
+    case mv::ScatterKind::Mul:
+      if (isFloat)
+        return arith::MulFOp::create(b, x, y);
+      return isBool ? Value(arith::AndIOp::create(b, x, y))
+                    : Value(arith::MulIOp::create(b, x, y));
+    case mv::ScatterKind::Max:
+      if (isFloat)
+        return arith::MaximumFOp::create(b, x, y);
+      return isBool ? Value(arith::OrIOp::create(b, x, y))
+                    : Value(arith::MaxSIOp::create(b, x, y));
+    case mv::ScatterKind::Min:
+      if (isFloat)
+        return arith::MinimumFOp::create(b, x, y);
+      return isBool ? Value(arith::AndIOp::create(b, x, y))
+                    : Value(arith::MinSIOp::create(b, x, y));
+    }
+    llvm_unreachable("all cases return");
+  };
+  Reduction total;
+  total.inits = {widen(evaluate(op.getInput(), point))};
+  total.step = [&](ArrayRef<Coordinate> at, int64_t, Value,
+                   ValueRange sums) -> SmallVector<Value> {
+    Coordinate index =
+        checkedIndex(coordinateFrom(op.getIndices(), Point(at)),
+                     dim(op.getInput(), d), Point(at), /*unchecked=*/false, op);
+    Value here = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, wanted,
+                                       e.splat(math.scalar(index), lanes));
+    Point source = point;
+    source.at[d] = at[0];
+    Value update = widen(evaluate(op.getUpdates(), source));
+    return {laneSelect(here, combine(sums[0], update), sums[0])};
+  };
+  Value result = reduce({dim(op.getIndices(), 0)}, total, point.lanes, -1)[0];
+  return narrow(result, type);
+}
+
 //===----------------------------------------------------------------------===//
 // Contractions
 //===----------------------------------------------------------------------===//
