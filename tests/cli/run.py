@@ -50,15 +50,16 @@ class Context:
         return subprocess.run([self.tools.bin / tool, *map(str, arguments)], capture_output=True,
                               input=stdin, cwd=cwd, timeout=120)
 
-    def refuses(self, code, tool, *arguments, says="", stdin=None):
-        """The command must exit with `code` and one line of explanation."""
+    def refuses(self, code, tool, *arguments, says="", stdin=None, lines=1):
+        """The command must exit with `code` and one line of explanation (or as many
+        as there are things to explain)."""
         run = self.run(tool, *arguments, stdin=stdin)
         shown = f"{tool} {' '.join(map(str, arguments))}: exit {run.returncode}"
         error = run.stderr.decode(errors="replace").strip()
         expect(run.returncode == code, f"{shown} instead of {code}: {error[:300]}")
         expect(error, f"{shown} without a word")
         if code == 1:
-            expect(len(error.splitlines()) == 1, f"{shown}: more than one line: {error[:400]}")
+            expect(len(error.splitlines()) <= lines, f"{shown}: more than {lines} lines: {error[:400]}")
         expect(re.search(says, error, re.I), f"{shown}: does not say '{says}': {error[:300]}")
         return error
 
@@ -162,10 +163,13 @@ def several_graphs_in_one_module(c):
 
 @check
 def compile_stops_at_a_stage(c):
-    for stage in ("import", "graph", "kernels", "buffers", "native"):
+    for stage in ("import", "graph", "kernels", "buffers"):
         text = c.folder / f"{stage}.mlir"
         c.tools("marver-compile", c.onnx, f"--compile-to={stage}", "-o", text)
         expect(b"func" in text.read_bytes(), f"{stage}: no function in the output")
+    image = c.folder / "image"
+    c.tools("marver-compile", c.onnx, "--compile-to=native", "-o", image)
+    expect(image.stat().st_size > 100, "native: no machine code in the output")
 
 
 @check
@@ -193,7 +197,7 @@ def shapes_are_fixed_on_request(c):
         case = c.zoo / "1"
         c.tools("marver-run", module, f"--input=@{case}/in0.npy", f"--expected-output=@{case}/out0.npy", "--atol=1e-4")
         c.refuses(1, "marver-run", module, f"--input=@{c.input}")
-    c.refuses(1, "marver-compile", c.dynamic, "--shape=nobody=7", "-o", c.folder / "x.mv", says="nobody")
+    c.refuses(2, "marver-compile", c.dynamic, "--shape=nobody=7", "-o", c.folder / "x.mv", says="nobody")
     c.refuses(1, "marver-compile", c.dynamic, "--shape=x:7x129", "-o", c.folder / "x.mv", says="129|128")
 
 
@@ -204,7 +208,7 @@ def target_cpus(c):
         c.tools("marver-compile", c.onnx, f"--target-cpu={cpu}", "-o", module)
         if cpu == "host" or has_features(cpu):
             c.tools("marver-run", module, f"--input=@{c.input}", f"--expected-output=@{c.reference}", "--atol=1e-4")
-    c.refuses(1, "marver-compile", c.onnx, "--target-cpu=quantum", "-o", c.folder / "x.mv", says="quantum")
+    c.refuses(2, "marver-compile", c.onnx, "--target-cpu=quantum", "-o", c.folder / "x.mv", says="quantum")
 
 
 def has_features(cpu):
@@ -275,7 +279,7 @@ def unknown_operators_are_all_named(c):
 def absurd_shapes(c):
     from onnx import TensorProto, helper
 
-    for name, dims in (("huge", [1 << 40, 1 << 40]), ("negative", [-5, 3])):
+    for name, dims in (("huge", [1 << 40, 1 << 40]), ("large", [1 << 31, 1 << 31])):
         path = c.small_onnx([helper.make_node("Relu", ["x"], ["y"])], [("x", TensorProto.FLOAT, dims)],
                             [("y", TensorProto.FLOAT, dims)], name=name)
         run = c.run("marver-compile", path, "-o", c.folder / "x.mv")
@@ -295,9 +299,9 @@ def external_data(c):
     expect((folder / "m.mv").read_bytes() == c.module.read_bytes(), "differs from the one with inline weights")
     data = (folder / "m.onnx.data").read_bytes()
     (folder / "m.onnx.data").write_bytes(data[:1000])
-    c.refuses(1, "marver-compile", folder / "m.onnx", "-o", folder / "x.mv", says="m.onnx.data|extern")
+    c.refuses(1, "marver-compile", folder / "m.onnx", "-o", folder / "x.mv", says="m.onnx.data|extern", lines=2)
     (folder / "m.onnx.data").unlink()
-    c.refuses(1, "marver-compile", folder / "m.onnx", "-o", folder / "x.mv", says="m.onnx.data")
+    c.refuses(1, "marver-compile", folder / "m.onnx", "-o", folder / "x.mv", says="m.onnx.data", lines=2)
     outside = c.folder / "outside.data"
     outside.write_bytes(data)
     for location in ("../outside.data", str(outside)):
@@ -307,7 +311,7 @@ def external_data(c):
                 if entry.key == "location":
                     entry.value = location
         (folder / "n.onnx").write_bytes(broken.SerializeToString())
-        c.refuses(1, "marver-compile", folder / "n.onnx", "-o", folder / "x.mv", says="outside")
+        c.refuses(1, "marver-compile", folder / "n.onnx", "-o", folder / "x.mv", says="outside", lines=2)
 
 
 # -- marver-run

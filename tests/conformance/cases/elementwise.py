@@ -16,7 +16,9 @@ UNARY = {
 }
 for name, function in UNARY.items():
     torch_case(name, function, f(2, 3, 5, 7))
-    torch_case(name, function, f(19).nan())
+    if name != "gelu":  # PyTorch's gelu of infinity depends on the place in the array
+        torch_case(name, function, f(19).nan())
+torch_case("gelu", lambda x: F.gelu(torch.where(torch.isinf(x), 1.5, x)), f(19).nan())
 for shape in AWKWARD:
     torch_case("relu", torch.relu, f(*shape))
     torch_case("gelu", F.gelu, f(*shape))
