@@ -57,9 +57,14 @@ def make_topic(topic):
     folder = topic_folder(topic)
     with environment.lock(f"conformance-{topic}"):
         if not (folder / "index.json").exists():
-            for old in folder.parent.glob(f"{topic}-*"):
-                shutil.rmtree(old)
+            shutil.rmtree(folder, ignore_errors=True)
             models.write_all(models.load_topic(topic), 0, folder)
+        os.utime(folder)
+        # Another clone may be at work with an older version: only forget what no one
+        # has used for a while.
+        for old in folder.parent.glob(f"{topic}-*"):
+            if time.time() - old.stat().st_mtime > 7 * 24 * 3600:
+                shutil.rmtree(old)
     return folder
 
 
