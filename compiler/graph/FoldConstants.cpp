@@ -29,10 +29,26 @@ static bool isStart(OpOperand &use) {
          use.get().getDefiningOp<linalg::FillOp>();
 }
 
+/// What exporters compute sizes with.
+static bool isSize(Type type) {
+  auto shaped = dyn_cast<RankedTensorType>(type);
+  constexpr int64_t maxElements = 64;
+  return getElementTypeOrSelf(type).isIntOrIndex() &&
+         (!shaped ||
+          (shaped.hasStaticShape() && shaped.getNumElements() <= maxElements));
+}
+
 namespace {
 
 struct FoldConstants : PassWrapper<FoldConstants, OperationPass<func::FuncOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(FoldConstants)
+  FoldConstants() = default;
+  FoldConstants(const FoldConstants &other) : PassWrapper(other) {}
+  explicit FoldConstants(bool sizes) { sizesOnly = sizes; }
+
+  Option<bool> sizesOnly{*this, "sizes-only", llvm::cl::init(false),
+                         llvm::cl::desc("only small tensors of integers")};
+
   StringRef getArgument() const override { return "mv-fold-constants"; }
   StringRef getDescription() const override {
     return "Evaluate operations whose operands are constants";
@@ -49,6 +65,8 @@ struct FoldConstants : PassWrapper<FoldConstants, OperationPass<func::FuncOp>> {
       if (isa<linalg::LinalgOp, tensor::PadOp>(op->getParentOp()))
         return WalkResult::advance();
       if (op->use_empty() || op->hasTrait<OpTrait::ConstantLike>())
+        return WalkResult::advance();
+      if (sizesOnly && !llvm::all_of(op->getResultTypes(), isSize))
         return WalkResult::advance();
       std::optional<SmallVector<TypedAttr>> values = evaluate(op);
       if (!values)
@@ -71,6 +89,6 @@ struct FoldConstants : PassWrapper<FoldConstants, OperationPass<func::FuncOp>> {
 
 } // namespace
 
-std::unique_ptr<Pass> marver::createFoldConstantsPass() {
-  return std::make_unique<FoldConstants>();
+std::unique_ptr<Pass> marver::createFoldConstantsPass(bool sizesOnly) {
+  return std::make_unique<FoldConstants>(sizesOnly);
 }

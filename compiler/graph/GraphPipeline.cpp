@@ -30,6 +30,10 @@ void marver::buildGraphPipeline(OpPassManager &manager,
   };
   pm.addPass(createResolveDimsPass());
   pm.addPass(createSimplifyGraphPass());
+  pm.addPass(createFoldConstantsPass(/*sizesOnly=*/true));
+  cleanUp();
+  pm.addPass(createRefineTypesPass());
+  pm.addPass(createResolveDimsPass());
   cleanUp();
   if (options.optimizationLevel > 0) {
     pm.addPass(createFoldConstantsPass());
@@ -49,6 +53,7 @@ void marver::buildGraphPipeline(OpPassManager &manager,
 
 void marver::registerGraphPasses() {
   registerPass([] { return createFoldConstantsPass(); });
+  registerPass([] { return createRefineTypesPass(); });
   registerPass([] { return createResolveDimsPass(); });
   registerPass([] { return createSimplifyGraphPass(); });
   registerPass([] { return createFoldAffinePass(); });

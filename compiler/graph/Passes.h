@@ -28,8 +28,11 @@ struct GraphOptions {
   bool explainLayout = false;
 };
 
-/// Evaluates operations whose operands are constants.
-std::unique_ptr<mlir::Pass> createFoldConstantsPass();
+/// Evaluates operations whose operands are constants; with `sizesOnly` only
+/// small tensors of integers, which compute sizes.
+std::unique_ptr<mlir::Pass> createFoldConstantsPass(bool sizesOnly = false);
+/// Makes dims static that are known.
+std::unique_ptr<mlir::Pass> createRefineTypesPass();
 /// Resolves tensor.dim to the function's arguments.
 std::unique_ptr<mlir::Pass> createResolveDimsPass();
 /// Small rewrites of elementwise operations, transposes, pads and slices.

@@ -16,7 +16,9 @@
 //    also when the batch dims are merged for it and split again;
 //  - zero padding of spatial dims before mv.conv goes to its pads;
 //  - a power with a small constant exponent becomes products or a square root;
-//  - a slice of a slice is one slice;
+//  - a slice of a slice is one slice; a gather at evenly spaced constant
+//  positions
+//    is a slice;
 //  - a generic that yields its operand unchanged is that operand.
 //
 //===----------------------------------------------------------------------===//
@@ -279,6 +281,45 @@ struct TransposeUnmerged : OpRewritePattern<tensor::ExpandShapeOp> {
   }
 };
 
+/// A gather at constant positions first, first + step, ... is a slice.
+struct GatherToSlice : OpRewritePattern<mv::GatherOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(mv::GatherOp op,
+                                PatternRewriter &rewriter) const override {
+    auto type = cast<RankedTensorType>(op.getInput().getType());
+    auto indexType = cast<RankedTensorType>(op.getIndices().getType());
+    auto dim = static_cast<int64_t>(op.getDim());
+    if (indexType.getRank() != 1 || type.isDynamicDim(dim))
+      return failure();
+    std::optional<SmallVector<int64_t>> indices =
+        getConstantInts(op.getIndices());
+    if (!indices || indices->empty())
+      return failure();
+    for (int64_t &index : *indices)
+      index += index < 0 ? type.getDimSize(dim) : 0;
+    int64_t first = (*indices)[0];
+    int64_t step = indices->size() > 1 ? (*indices)[1] - first : 1;
+    if (step < 1)
+      return failure();
+    for (auto [i, index] : llvm::enumerate(*indices))
+      if (index != first + static_cast<int64_t>(i) * step || index < 0 ||
+          index >= type.getDimSize(dim))
+        return failure();
+    SmallVector<OpFoldResult> sizes =
+        tensor::getMixedSizes(rewriter, op.getLoc(), op.getInput());
+    SmallVector<OpFoldResult> offsets(sizes.size(), rewriter.getIndexAttr(0));
+    SmallVector<OpFoldResult> strides(sizes.size(), rewriter.getIndexAttr(1));
+    offsets[dim] = rewriter.getIndexAttr(first);
+    sizes[dim] = rewriter.getIndexAttr(indexType.getDimSize(0));
+    strides[dim] = rewriter.getIndexAttr(step);
+    rewriter.replaceOpWithNewOp<tensor::ExtractSliceOp>(
+        op, cast<RankedTensorType>(op.getType()), op.getInput(), offsets, sizes,
+        strides);
+    return success();
+  }
+};
+
 struct FoldPadIntoConv : OpRewritePattern<mv::ConvOp> {
   using OpRewritePattern::OpRewritePattern;
 
@@ -330,7 +371,7 @@ struct SimplifyGraph : PassWrapper<SimplifyGraph, OperationPass<func::FuncOp>> {
     tensor::populateMergeConsecutiveInsertExtractSlicePatterns(patterns);
     patterns.add<Generalize, InlineScalars, FoldMoves, RemoveIdentity,
                  FoldTransposeIntoMatmul, FoldPadIntoConv, TransposeUnmerged,
-                 SimplifyPower>(context);
+                 SimplifyPower, GatherToSlice>(context);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }
