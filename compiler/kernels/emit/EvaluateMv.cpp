@@ -81,6 +81,8 @@ Value Evaluator::gatherElements(mv::GatherElementsOp op, const Point &point) {
 }
 
 Value Evaluator::scatter(mv::ScatterOp op, const Point &point) {
+  if (op.getKind() != mv::ScatterKind::Replace)
+    return scatterCombined(op, point);
   ImplicitLocOpBuilder &b = builder();
   CoordinateMath math(e, point.lanes);
   auto d = int64_t(op.getDim());
