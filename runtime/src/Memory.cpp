@@ -17,7 +17,7 @@ using namespace marver;
 /// From this size on, huge pages are worth their rounding: fewer page faults
 /// at the first touch and fewer TLB misses afterwards.
 static constexpr uint64_t hugePage = uint64_t(2) << 20;
-static constexpr uint64_t hugeThreshold = 4 * hugePage;
+static constexpr uint64_t hugeThreshold = 2 * hugePage;
 
 bool Block::reserve(uint64_t bytes, uint64_t &allocated) {
   if (bytes <= capacity)
