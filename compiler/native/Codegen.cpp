@@ -20,10 +20,12 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Transforms/Utils/Cloning.h"
+#include <mutex>
 
 using namespace mlir;
 
@@ -102,6 +104,22 @@ static void optimizeModule(llvm::Module &module, llvm::TargetMachine *machine) {
       .run(module, modules);
 }
 
+/// Code generation hoists the constants of an epilogue out of all loops around
+/// it, and would then spill the accumulators of the reduction that runs before
+/// it to keep them in registers. LLVM can put them back where that happens, but
+/// has only a command line option to ask for it.
+static void sinkConstantsToAvoidSpills() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    StringRef name = "sink-insts-to-avoid-spills";
+    auto &known = llvm::cl::getRegisteredOptions();
+    auto option = known.find(name);
+    assert(option != known.end() && "LLVM has lost the option");
+    if (option != known.end())
+      option->second->addOccurrence(0, name, "true");
+  });
+}
+
 static LogicalResult emitCode(llvm::Module &module,
                               llvm::TargetMachine &machine,
                               llvm::raw_pwrite_stream &stream,
@@ -132,6 +150,7 @@ static void dump(const CodegenOptions &options, StringRef name,
 FailureOr<NativeObject> compileToObject(llvm::Module &module, StringRef name,
                                         const CodegenOptions &options,
                                         bool optimize) {
+  sinkConstantsToAvoidSpills();
   double start = secondsNow();
   std::unique_ptr<llvm::TargetMachine> machine =
       createTargetMachine(options.target, options.optimization > 0);

@@ -40,9 +40,9 @@ KernelCase conv(const TargetInfo &target, int64_t channels, int64_t outputs,
   int64_t width = choosePanelWidth(shape, target);
   int64_t in = (size - 1) * stride + kernelSize;
   KernelCase kernel;
-  kernel.operands = {blockedShape({1, channels, in, in}, target.lanes),
-                     {ceilDiv(outputs, width), kernelSize, kernelSize, channels,
-                      width}};
+  kernel.operands = {
+      blockedShape({1, channels, in, in}, target.lanes),
+      {ceilDiv(outputs, width), kernelSize, kernelSize, channels, width}};
   kernel.result = blockedShape({1, outputs, size, size}, target.lanes);
   kernel.body = "%result = mv.packed_conv %0, %1 {strides = " +
                 listText({stride, stride}) +
@@ -62,6 +62,33 @@ TEST(Spills, Convolutions) {
         expectTight(conv(target, 64, outputs, size, 1, 1), cpu);
         expectTight(conv(target, 32, outputs, size, 3, 2), cpu);
       }
+  }
+}
+
+/// The constants of a long epilogue must not take the registers of the tile.
+TEST(Spills, Epilogues) {
+  for (const char *cpu : kCpus) {
+    TargetInfo target = targetOf(cpu);
+    for (int64_t outputs : {32, 96}) {
+      KernelCase kernel = conv(target, 64, outputs, 28, 3, 1);
+      size_t name = kernel.body.find("%result");
+      kernel.body.replace(name, 7, "%conv");
+      std::string type = kernel.type(2);
+      std::string map = "affine_map<(a, b, c, d, e) -> (a, b, c, d, e)>";
+      kernel.body +=
+          "\n%result = linalg.generic {indexing_maps = [" + map + ", " + map +
+          "], iterator_types = [\"parallel\", \"parallel\", \"parallel\", "
+          "\"parallel\", \"parallel\"]} ins(%conv : " +
+          type + ") outs(%conv : " + type +
+          ") {\n^bb1(%a: f32, %o: f32):\n"
+          "%half = arith.constant 0.5 : f32\n%one = arith.constant 1.0 : f32\n"
+          "%root = arith.constant 0.70710678 : f32\n"
+          "%x = arith.mulf %a, %root : f32\n%e = math.erf %x : f32\n"
+          "%p = arith.addf %e, %one : f32\n%h = arith.mulf %a, %half : f32\n"
+          "%g = arith.mulf %h, %p : f32\nlinalg.yield %g : f32\n} -> " +
+          type;
+      expectTight(kernel, cpu);
+    }
   }
 }
 
@@ -102,9 +129,8 @@ TEST(Spills, Depthwise) {
           kernel.result = blockedShape({1, 32, size, size}, lanes);
           kernel.body = "%result = mv.depthwise_conv %0, %1 {strides = " +
                         listText({stride, stride}) +
-                        ", dilations = array<i64: 1, 1>} : (" +
-                        kernel.type(0) + ", " + kernel.type(1) + ") -> " +
-                        kernel.type(2);
+                        ", dilations = array<i64: 1, 1>} : (" + kernel.type(0) +
+                        ", " + kernel.type(1) + ") -> " + kernel.type(2);
           expectTight(kernel, cpu);
         }
   }
