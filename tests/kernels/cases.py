@@ -388,6 +388,26 @@ def mv_cases(rng):
         copied[:, w] = updates[:, i]
     yield one("scatter_columns", [table, where, updates], lambda t, o: f"mv.scatter %a2 into %a0 at %a1 {{dim = 1 : i64}} : "
               f"({t[0]}, {t[1]}, {t[2]}) -> {o}", copied)
+    # Duplicate positions combine in order; slices of a tensor in the middle; one that is out of range.
+    block = rng.standard_normal((3, 6, 5, 20)).astype(np.float32)
+    at = np.array([5, -6, 5, 2], np.int64)
+    more = rng.standard_normal((3, 4, 5, 20)).astype(np.float32)
+    for kind, combine in (("replace", lambda x, y: y), ("add", np.add), ("mul", np.multiply), ("max", np.maximum),
+                          ("min", np.minimum)):
+        copied = block.copy()
+        for i, w in enumerate(at):
+            copied[:, w] = combine(copied[:, w], more[:, i])
+        number = ["replace", "add", "mul", "max", "min"].index(kind)
+        yield one(f"scatter_{kind}", [block, at, more], lambda t, o, n=number: f"mv.scatter %a2 into %a0 at %a1 {{dim = 1 : i64, "
+                  f"kind = {n} : i32}} : ({t[0]}, {t[1]}, {t[2]}) -> {o}", copied)
+    yield one("scatter_out_of_range", [block, np.array([0, 6, 1, 2], np.int64), more], lambda t, o:
+              f"mv.scatter %a2 into %a0 at %a1 {{dim = 1 : i64}} : ({t[0]}, {t[1]}, {t[2]}) -> {o}", block, failure="index")
+    long = rng.standard_normal((2, 3000)).astype(np.float32)
+    long[1, 77] = long[1, 2500] = np.nan
+    for kind in ("max", "min"):
+        picked = np.where(np.isnan(long), np.inf, long if kind == "max" else -long).argmax(1)
+        yield one(f"arg_{kind}_long", [long], lambda t, o, k=kind: f"mv.arg_reduce {k} %a0 {{dim = 1 : i64}} : {signature(t, o)}",
+                  picked.astype(np.int64))
     # Products.
     a = rng.standard_normal((2, 5, 33)).astype(np.float32)
     b = rng.standard_normal((2, 33, 19)).astype(np.float32)

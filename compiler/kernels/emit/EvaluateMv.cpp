@@ -80,6 +80,29 @@ Value Evaluator::gatherElements(mv::GatherElementsOp op, const Point &point) {
                       [&] { return e.zero(type, point.lanes); });
 }
 
+Value Evaluator::combineScatter(mv::ScatterKind kind, Value before,
+                                Value update) {
+  ImplicitLocOpBuilder &b = builder();
+  bool isFloat = isa<FloatType>(getElementTypeOrSelf(before.getType()));
+  switch (kind) {
+  case mv::ScatterKind::Replace:
+    return update;
+  case mv::ScatterKind::Add:
+    return isFloat ? Value(arith::AddFOp::create(b, before, update))
+                   : Value(arith::AddIOp::create(b, before, update));
+  case mv::ScatterKind::Mul:
+    return isFloat ? Value(arith::MulFOp::create(b, before, update))
+                   : Value(arith::MulIOp::create(b, before, update));
+  case mv::ScatterKind::Max:
+    return isFloat ? emitMaximum(b, before, update)
+                   : Value(arith::MaxSIOp::create(b, before, update));
+  case mv::ScatterKind::Min:
+    return isFloat ? emitMinimum(b, before, update)
+                   : Value(arith::MinSIOp::create(b, before, update));
+  }
+  llvm_unreachable("unknown kind of scatter");
+}
+
 Value Evaluator::scatter(mv::ScatterOp op, const Point &point) {
   if (op.getKind() != mv::ScatterKind::Replace)
     return scatterCombined(op, point);
@@ -87,85 +110,28 @@ Value Evaluator::scatter(mv::ScatterOp op, const Point &point) {
   CoordinateMath math(e, point.lanes);
   auto d = int64_t(op.getDim());
   Type type = elementType(op.getInput());
-  // The last position that writes here, or -1.
-  Reduction search;
   const Coordinate &c = point.at[d];
-  int64_t lanes = c.isUniform() ? 0 : point.lanes;
   Value wanted = math.value(c);
-  search.inits = {e.splat(e.constant(-1), lanes)};
-  search.step = [&](ArrayRef<Coordinate> at, int64_t, Value,
-                    ValueRange found) -> SmallVector<Value> {
+  bool perLane = isa<VectorType>(wanted.getType());
+  // All positions in order; those that are not this element's change nothing.
+  Reduction updates;
+  updates.inits = {widen(evaluate(op.getInput(), point))};
+  updates.step = [&](ArrayRef<Coordinate> at, int64_t, Value,
+                     ValueRange state) -> SmallVector<Value> {
     Coordinate index =
         checkedIndex(coordinateFrom(op.getIndices(), Point(at)),
                      dim(op.getInput(), d), Point(at), /*unchecked=*/false, op);
+    Value position = math.scalar(index);
     Value here = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, wanted,
-                                       e.splat(math.scalar(index), lanes));
-    return {laneSelect(here, e.splat(math.scalar(at[0]), lanes), found[0])};
-  };
-  Value found = reduce({dim(op.getIndices(), 0)}, search, lanes, -1)[0];
-  Coordinates source(point.at);
-  source[d] = math.fromValue(found);
-  SmallVector<bool> below(source.size(), false), above(source.size(), false);
-  below[d] = true;
-  return select(
-      point, source, dims(op.getUpdates()), below, above, type,
-      [&](const Point &inside) { return evaluate(op.getUpdates(), inside); },
-      [&](const Point &outside) { return evaluate(op.getInput(), outside); });
-}
-
-/// The element and every update that goes there, in order of the positions.
-Value Evaluator::scatterCombined(mv::ScatterOp op, const Point &point) {
-  ImplicitLocOpBuilder &b = builder();
-  CoordinateMath math(e, point.lanes);
-  auto d = int64_t(op.getDim());
-  Type type = elementType(op.getInput());
-  const Coordinate &c = point.at[d];
-  int64_t lanes = c.isUniform() ? 0 : point.lanes;
-  Value wanted = math.value(c);
-  auto combine = [&](Value x, Value y) -> Value {
-    bool isFloat = isa<FloatType>(getElementTypeOrSelf(x.getType()));
-    bool isBool = type.isInteger(1);
-    switch (op.getKind()) {
-    case mv::ScatterKind::Replace:
-      return y;
-    case mv::ScatterKind::Add:
-      if (isFloat)
-        return arith::AddFOp::create(b, x, y);
-      return isBool ? Value(arith::OrIOp::create(b, x, y))
-                    : Value(arith::AddIOp::create(b, x, y));
-    case mv::ScatterKind::Mul:
-      if (isFloat)
-        return arith::MulFOp::create(b, x, y);
-      return isBool ? Value(arith::AndIOp::create(b, x, y))
-                    : Value(arith::MulIOp::create(b, x, y));
-    case mv::ScatterKind::Max:
-      if (isFloat)
-        return arith::MaximumFOp::create(b, x, y);
-      return isBool ? Value(arith::OrIOp::create(b, x, y))
-                    : Value(arith::MaxSIOp::create(b, x, y));
-    case mv::ScatterKind::Min:
-      if (isFloat)
-        return arith::MinimumFOp::create(b, x, y);
-      return isBool ? Value(arith::AndIOp::create(b, x, y))
-                    : Value(arith::MinSIOp::create(b, x, y));
-    }
-    llvm_unreachable("all cases return");
-  };
-  Reduction total;
-  total.inits = {widen(evaluate(op.getInput(), point))};
-  total.step = [&](ArrayRef<Coordinate> at, int64_t, Value,
-                   ValueRange sums) -> SmallVector<Value> {
-    Coordinate index =
-        checkedIndex(coordinateFrom(op.getIndices(), Point(at)),
-                     dim(op.getInput(), d), Point(at), /*unchecked=*/false, op);
-    Value here = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, wanted,
-                                       e.splat(math.scalar(index), lanes));
+                                       perLane ? e.splat(position, point.lanes)
+                                               : position);
     Point source = point;
     source.at[d] = at[0];
     Value update = widen(evaluate(op.getUpdates(), source));
-    return {laneSelect(here, combine(sums[0], update), sums[0])};
+    return {laneSelect(here, combineScatter(op.getKind(), state[0], update),
+                       state[0])};
   };
-  Value result = reduce({dim(op.getIndices(), 0)}, total, point.lanes, -1)[0];
+  Value result = reduce({dim(op.getIndices(), 0)}, updates, point.lanes, -1)[0];
   return narrow(result, type);
 }
 
@@ -447,6 +413,10 @@ Value Evaluator::resize(mv::ResizeOp op, const Point &point) {
       taps[s].push_back({math.floorDiv(c, Coordinate(int64_t(inverse))), {}});
       continue;
     }
+    // Nearest neighbours are those of arithmetic in f32, as elsewhere: at exact
+    // boundaries the rounding decides.
+    if (isNearest && !type.isF64())
+      realType = withLanes(b.getF32Type(), lanes);
     Value x = arith::SIToFPOp::create(b, realType, math.value(c));
     if (offset != 0)
       x = arith::AddFOp::create(b, x, number(offset, realType));
@@ -709,52 +679,87 @@ Value Evaluator::layerNorm(mv::LayerNormOp op, const Point &point) {
 Value Evaluator::argReduce(mv::ArgReduceOp op, const Point &point) {
   ImplicitLocOpBuilder &b = builder();
   auto d = int64_t(op.getDim());
-  Type type = elementType(op.getInput());
-  Type computed = sumType(type);
-  Type valueType = withLanes(computed, point.lanes);
-  Type indexType = withLanes(b.getI64Type(), point.lanes);
+  Type computed = sumType(elementType(op.getInput()));
   bool isFloat = isa<FloatType>(computed);
   bool isMax = op.getKind() == mv::ArgKind::Max;
-  auto at = [&](const Coordinate &c) {
-    Point source = point;
-    source.at.insert(source.at.begin() + d, c);
-    return widen(evaluate(op.getInput(), source));
-  };
-  // The first element starts it; a NaN is better than any number, and of equal
-  // ones the first (or the last) stays.
-  Reduction search;
-  search.inits = {at(Coordinate(0)), number(0, indexType)};
-  search.step = [&](ArrayRef<Coordinate> index, int64_t, Value,
-                    ValueRange best) -> SmallVector<Value> {
-    Value x = at(index[0]);
-    Value better;
-    if (isFloat) {
-      using P = arith::CmpFPredicate;
-      P predicate = isMax ? (op.getLast() ? P::OGE : P::OGT)
-                          : (op.getLast() ? P::OLE : P::OLT);
-      better = arith::CmpFOp::create(b, predicate, x, best[0]);
-      Value isNan = arith::CmpFOp::create(b, P::UNO, x, x);
-      Value bestIsNumber = arith::CmpFOp::create(b, P::ORD, best[0], best[0]);
-      better = arith::OrIOp::create(
-          b, better, arith::AndIOp::create(b, isNan, bestIsNumber));
-    } else {
+  bool isBool = computed.isInteger(1);
+  int64_t rank = int64_t(point.at.size()) + 1;
+  Type i64 = b.getI64Type();
+
+  // Whether (x, i) comes before (y, j): a NaN before any number, and of equal
+  // ones the first (or the last).
+  auto isBetter = [&](Value x, Value i, Value y, Value j) -> Value {
+    Value earlier = arith::CmpIOp::create(
+        b, op.getLast() ? arith::CmpIPredicate::sgt : arith::CmpIPredicate::slt,
+        i, j);
+    auto both = [&](Value p, Value q) -> Value {
+      return arith::AndIOp::create(b, p, q);
+    };
+    auto either = [&](Value p, Value q) -> Value {
+      return arith::OrIOp::create(b, p, q);
+    };
+    if (!isFloat) {
       using P = arith::CmpIPredicate;
-      bool isBool = computed.isInteger(1);
-      P predicate = isMax ? (op.getLast() ? (isBool ? P::uge : P::sge)
-                                          : (isBool ? P::ugt : P::sgt))
-                          : (op.getLast() ? (isBool ? P::ule : P::sle)
-                                          : (isBool ? P::ult : P::slt));
-      better = arith::CmpIOp::create(b, predicate, x, best[0]);
+      P predicate =
+          isMax ? (isBool ? P::ugt : P::sgt) : (isBool ? P::ult : P::slt);
+      Value equal = arith::CmpIOp::create(b, P::eq, x, y);
+      return either(arith::CmpIOp::create(b, predicate, x, y),
+                    both(equal, earlier));
     }
-    CoordinateMath math(e, point.lanes);
-    Value position = e.splat(math.scalar(index[0]), point.lanes);
-    return {laneSelect(better, x, best[0]),
-            laneSelect(better, position, best[1])};
+    using P = arith::CmpFPredicate;
+    Value nanX = arith::CmpFOp::create(b, P::UNO, x, x);
+    Value numberY = arith::CmpFOp::create(b, P::ORD, y, y);
+    Value better = arith::CmpFOp::create(b, isMax ? P::OGT : P::OLT, x, y);
+    Value equal = arith::CmpFOp::create(b, P::OEQ, x, y);
+    return either(either(better, both(equal, earlier)),
+                  both(nanX, either(numberY, earlier)));
   };
-  (void)valueType;
-  Value found = reduce({dim(op.getInput(), d)}, search, point.lanes, -1)[1];
+  auto pick = [&](ValueRange a, ValueRange c) -> SmallVector<Value> {
+    Value better = isBetter(a[0], a[1], c[0], c[1]);
+    return {laneSelect(better, a[0], c[0]), laneSelect(better, a[1], c[1])};
+  };
+
+  // What every element is better than: the worst value at no position.
+  unsigned width = computed.getIntOrFloatBitWidth();
+  TypedAttr worst;
+  if (isFloat)
+    worst = FloatAttr::get(computed, isMax ? -INFINITY : INFINITY);
+  else if (isBool)
+    worst = IntegerAttr::get(computed, APInt(1, isMax ? 0 : 1));
+  else
+    worst = IntegerAttr::get(computed, isMax ? APInt::getSignedMinValue(width)
+                                             : APInt::getSignedMaxValue(width));
+  Value worstScalar = arith::ConstantOp::create(b, worst);
+  Value nowhere =
+      e.constant(op.getLast() ? -1 : std::numeric_limits<int64_t>::max());
+  (void)i64;
+  Reduction search;
+  search.inits = {e.splat(worstScalar, point.lanes),
+                  e.splat(nowhere, point.lanes)};
+  bool vectorize = !point.lanes && d == rank - 1;
+  if (vectorize)
+    search.neutral = {worstScalar, nowhere};
+  search.join = pick;
+  search.step = [&](ArrayRef<Coordinate> at, int64_t lanes, Value mask,
+                    ValueRange best) -> SmallVector<Value> {
+    Point source(point.at, lanes,
+                 mask                   ? mask
+                 : lanes == point.lanes ? point.mask
+                                        : Value());
+    source.at.insert(source.at.begin() + d, at[0]);
+    Value x = widen(evaluate(op.getInput(), source));
+    CoordinateMath math(e, lanes);
+    Value position = lanes ? math.vector(at[0]) : math.scalar(at[0]);
+    if (mask) {
+      x = laneSelect(mask, x, e.splat(worstScalar, lanes));
+      position = laneSelect(mask, position, e.splat(nowhere, lanes));
+    }
+    return pick({x, position}, best);
+  };
+  Value found = reduce({dim(op.getInput(), d)}, search, point.lanes,
+                       vectorize ? 0 : -1)[1];
   Type result = withLanes(elementType(op.getResult()), point.lanes);
-  if (result != indexType)
+  if (result != found.getType())
     found = arith::TruncIOp::create(b, result, found);
   return found;
 }

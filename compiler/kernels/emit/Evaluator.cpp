@@ -367,7 +367,7 @@ Evaluator::shared(const void *what, const Point &point,
 
 Value Evaluator::compute(Value tensor, const Point &point) {
   if (std::optional<Buffer> view = buffer(tensor))
-    return loadElement(*view, point);
+    return load(*view, point);
   Operation *op = tensor.getDefiningOp();
   Type elementType = elementTypeOf(tensor);
   unsigned result = cast<OpResult>(tensor).getResultNumber();
@@ -429,7 +429,7 @@ Value Evaluator::compute(Value tensor, const Point &point) {
 // Memory and constants
 //===----------------------------------------------------------------------===//
 
-Value Evaluator::loadElement(const Buffer &buffer, const Point &point) {
+Value Evaluator::load(const Buffer &buffer, const Point &point) {
   CoordinateMath math(e, point.lanes);
   Coordinate offset(0);
   for (auto [c, stride] : llvm::zip_equal(point.at, buffer.strides))

@@ -76,7 +76,6 @@ private:
              const llvm::Twine &reason);
 
   Value compute(Value tensor, const Point &point);
-  Value loadElement(const Buffer &buffer, const Point &point);
   Value constantElement(mlir::arith::ConstantOp op, const Point &point);
   Value splatOf(mlir::Attribute element, mlir::Type type, int64_t lanes);
 
@@ -120,6 +119,11 @@ public:
                llvm::ArrayRef<bool> mayBeAbove, mlir::Type elementType,
                llvm::function_ref<Value(const Point &)> inside,
                llvm::function_ref<Value(const Point &)> outside);
+
+  /// The element (or elements) of memory at `point`.
+  Value load(const Buffer &buffer, const Point &point);
+  /// What a scatter of `kind` makes of an element and its update.
+  Value combineScatter(mv::ScatterKind kind, Value before, Value update);
 
   /// The elements of an integer tensor as a coordinate.
   Coordinate coordinateFrom(Value tensor, const Point &point);

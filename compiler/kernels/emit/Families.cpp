@@ -11,8 +11,9 @@ using namespace marver;
 
 const KernelFamily *marver::findKernelFamily(llvm::StringRef name) {
   static const KernelFamily *const families[] = {
-      &pointwiseFamily, &attentionFamily, &contractionFamily, &depthwiseFamily, &matmulFamily,
-      &poolFamily};
+      &pointwiseFamily, &attentionFamily,   &cumulativeSumFamily,
+      &scatterFamily,   &contractionFamily, &depthwiseFamily,
+      &matmulFamily,    &poolFamily};
   for (const KernelFamily *family : families)
     if (family->name == name)
       return family;

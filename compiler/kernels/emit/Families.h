@@ -21,6 +21,10 @@ namespace marver {
 extern const KernelFamily pointwiseFamily;
 /// Softmax of scores times values, by blocks of queries.
 extern const KernelFamily attentionFamily;
+/// mv.cumulative_sum.
+extern const KernelFamily cumulativeSumFamily;
+/// mv.scatter, in place where input and result share memory.
+extern const KernelFamily scatterFamily;
 /// mv.packed_conv and mv.packed_matmul.
 extern const KernelFamily contractionFamily;
 /// mv.depthwise_conv.

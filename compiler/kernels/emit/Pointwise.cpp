@@ -54,6 +54,9 @@ static bool isRowReduction(Value tensor) {
   while (Operation *op = tensor.getDefiningOp()) {
     if (auto matmul = dyn_cast<mv::MatmulOp>(op))
       return matmul.getTransposeRhs();
+    if (auto arg = dyn_cast<mv::ArgReduceOp>(op))
+      return int64_t(arg.getDim()) ==
+             cast<RankedTensorType>(arg.getInput().getType()).getRank() - 1;
     auto linalgOp = dyn_cast<linalg::LinalgOp>(op);
     if (!linalgOp) {
       if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::CastOp>(
