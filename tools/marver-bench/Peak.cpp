@@ -84,7 +84,7 @@ static uint64_t readStreams(const std::vector<uint64_t> &buffer) {
 /// rate in amounts per second.
 template <typename Work> static double bestRate(int threads, Work work) {
   double best = 0;
-  for (int attempt = 0; attempt < 4; ++attempt) {
+  for (int attempt = 0; attempt < 8; ++attempt) {
     std::vector<double> amounts(static_cast<size_t>(threads));
     std::vector<std::thread> others;
     auto start = Clock::now();
