@@ -104,8 +104,6 @@ Value Evaluator::combineScatter(mv::ScatterKind kind, Value before,
 }
 
 Value Evaluator::scatter(mv::ScatterOp op, const Point &point) {
-  if (op.getKind() != mv::ScatterKind::Replace)
-    return scatterCombined(op, point);
   ImplicitLocOpBuilder &b = builder();
   CoordinateMath math(e, point.lanes);
   auto d = int64_t(op.getDim());

@@ -97,7 +97,6 @@ private:
   Value gather(mv::GatherOp op, const Point &point);
   Value gatherElements(mv::GatherElementsOp op, const Point &point);
   Value scatter(mv::ScatterOp op, const Point &point);
-  Value scatterCombined(mv::ScatterOp op, const Point &point);
   Value conv(mv::ConvOp op, const Point &point);
   Value matmul(mv::MatmulOp op, const Point &point);
   Value pool(mv::PoolOp op, const Point &point);
