@@ -247,6 +247,7 @@ const onnx::Attribute *NodeBuilder::unread() const {
                                              "ratio",
                                              "training_mode",
                                              "keepdims",
+                                             "keep_aspect_ratio_policy",
                                              "extrapolation_value",
                                              "round_mode",
                                              "precision"};

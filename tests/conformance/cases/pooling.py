@@ -49,6 +49,10 @@ for scales in ((1, 1, 2, 2), (1, 1, 1.5, 3), (1, 1, 0.5, 0.75)):
         onnx_case("Resize", f(1, 5, 6, 7), None, literal(scales), mode="nearest", nearest_mode=rounding,
                   coordinate_transformation_mode="asymmetric")
 onnx_case("Resize", f(1, 5, 6, 7), None, literal((1, 1, 2, 2)), mode="nearest")
+# As PyTorch's exporter writes it, with every attribute.
+onnx_case("Resize", f(1, 5, 6, 7), None, literal((1, 1, 2, 2)), mode="nearest", nearest_mode="floor",
+          coordinate_transformation_mode="asymmetric", keep_aspect_ratio_policy="stretch", antialias=0,
+          extrapolation_value=0.0, exclude_outside=0, cubic_coeff_a=-0.75)
 onnx_case("Resize", f(1, 5, 6, 7), None, None, ints(1, 5, 9, 4), mode="nearest",
           coordinate_transformation_mode="asymmetric", nearest_mode="floor")
 for mode in ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"):
