@@ -43,6 +43,10 @@ SECTIONS {
   . = 0;
   .text : { *(.text .text.*) }
   .rodata ALIGN(64) : { *(.rodata .rodata.*) }
+  .dynamic : { *(.dynamic) }
+  .dynsym : { *(.dynsym) }
+  .gnu.hash : { *(.gnu.hash) }
+  .dynstr : { *(.dynstr) }
   /DISCARD/ : { *(.comment) *(.note .note.*) *(.eh_frame) *(.debug_*)
                 *(.llvm_addrsig) *(.llvm.*) }
 }
@@ -234,6 +238,8 @@ Expected<NativeImage> extractImage(StringRef linked) {
     if (!contents)
       return contents.takeError();
     uint64_t begin = section.getAddress();
+    if (*name == ".text" && begin != 0)
+      return makeError("the linked text starts at ", begin);
     // The gap before the tables is never run; zeros keep it canonical.
     image.bytes.resize(
         std::max<uint64_t>(image.bytes.size(), begin + contents->size()));
