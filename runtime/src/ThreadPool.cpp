@@ -16,6 +16,7 @@
 #include <cstring>
 #include <ctime>
 #include <new>
+#include <sched.h>
 
 using namespace marver;
 
@@ -64,6 +65,13 @@ void Launch::runPart(int part) const {
 // Workers
 //===----------------------------------------------------------------------===//
 
+static void spin(const Worker &worker) {
+  if (worker.pool->crowded)
+    sched_yield();
+  else
+    relax();
+}
+
 /// Returns when a part is posted or the pool stops, with that state.
 static uint32_t awaitPart(Worker &worker) {
   uint64_t start = 0;
@@ -71,7 +79,7 @@ static uint32_t awaitPart(Worker &worker) {
     uint32_t state = worker.state.load(std::memory_order_acquire);
     if (state != Idle)
       return state;
-    relax();
+    spin(worker);
     if (spins % spinsPerLook != 0)
       continue;
     uint64_t time = now();
@@ -138,7 +146,7 @@ static void awaitDone(Worker &worker) {
     uint32_t state = worker.state.load(std::memory_order_acquire);
     if (state != Running && state != Awaited)
       return;
-    relax();
+    spin(worker);
     if (spins % spinsPerLook != 0)
       continue;
     uint64_t time = now();
@@ -274,6 +282,7 @@ static mv_status create(int threads, mv_parallel_fn parallel, void *context,
   pool->threads = threads > 0 ? threads : availableThreads();
   pool->parallel = parallel;
   pool->context = context;
+  pool->crowded = pool->threads > availableThreads();
   if (!parallel && pool->threads > 1 && !start(pool)) {
     int wanted = pool->threads;
     destroy(pool);

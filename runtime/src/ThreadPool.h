@@ -91,6 +91,8 @@ struct mv_pool {
   void *context;
   marver::Worker *workers; ///< threads - 1 of them
   int started;
+  /// More threads than CPUs: who spins lets others run.
+  bool crowded;
   /// Taken by a launch; others meanwhile run on their own thread.
   alignas(128) std::atomic<bool> busy;
   /// Invokes in progress.
