@@ -19,6 +19,7 @@
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include <limits>
+#include <numeric>
 
 using namespace mlir;
 using namespace marver;
@@ -238,6 +239,31 @@ Dim OpsBuilder::product(ArrayRef<Dim> dims) {
   for (Value atom : atoms)
     unknown = unknown ? mul(*unknown, atom) : Dim(atom);
   return unknown ? mul(*unknown, index(constant)) : index(constant);
+}
+
+Dim OpsBuilder::quotient(ArrayRef<Dim> dims, ArrayRef<Dim> divisors) {
+  int64_t above = 1, below = 1;
+  SmallVector<Value> atoms, divisorAtoms;
+  for (Dim dim : divisors)
+    if (!factorize(dim, below, divisorAtoms))
+      return index(0);
+  for (Dim dim : dims)
+    if (!factorize(dim, above, atoms))
+      return index(0);
+  Dims rest, restBelow;
+  for (Value divisor : divisorAtoms) {
+    auto match = llvm::find(atoms, divisor);
+    if (match != atoms.end())
+      atoms.erase(match);
+    else
+      restBelow.push_back(divisor);
+  }
+  int64_t common = std::gcd(above, below);
+  rest.assign(atoms.begin(), atoms.end());
+  rest.push_back(index(above / common));
+  restBelow.push_back(index(below / common));
+  Dim divisor = product(restBelow);
+  return known(divisor) == 1 ? product(rest) : floorDiv(product(rest), divisor);
 }
 
 /// Splits a dim into a constant and atoms; false when it is zero.

@@ -234,6 +234,9 @@ public:
   Dim max(Dim a, Dim b);
   Dim min(Dim a, Dim b);
   Dim product(llvm::ArrayRef<Dim> dims);
+  /// Product of `dims` over that of `divisors` (not zero), rounded down; what
+  /// is in both cancels out.
+  Dim quotient(llvm::ArrayRef<Dim> dims, llvm::ArrayRef<Dim> divisors);
   Dim affine(mlir::AffineExpr expr,
              llvm::ArrayRef<Dim> operands); ///< symbols s0, s1, ...
   /// `condition ? a : b` and comparisons, on index scalars.

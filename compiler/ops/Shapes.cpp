@@ -87,16 +87,7 @@ static bool inferDim(OpsBuilder &ops, Value x, Dims &target) {
   }
   if (!unknown)
     return true;
-  // Dims that stay cancel out, so that what remains is simple.
   Dims source = ops.dims(x);
-  for (Dim &other : others) {
-    auto match = llvm::find_if(
-        source, [&](Dim dim) { return OpsBuilder::same(dim, other); });
-    if (match == source.end() || OpsBuilder::known(other) == 0)
-      continue;
-    source.erase(match);
-    other = ops.index(1);
-  }
   Dim total = ops.product(source), rest = ops.product(others);
   auto totalNumber = OpsBuilder::known(total),
        restNumber = OpsBuilder::known(rest);
@@ -109,7 +100,7 @@ static bool inferDim(OpsBuilder &ops, Value x, Dims &target) {
              Twine(*restNumber));
     return false;
   }
-  target[*unknown] = ops.floorDiv(total, rest);
+  target[*unknown] = ops.quotient(source, others);
   return true;
 }
 

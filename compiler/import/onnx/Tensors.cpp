@@ -63,7 +63,7 @@ TensorReader::openExternal(StringRef location, std::string &error) {
     return nullptr;
   };
   // Only files inside the model's own folder, links followed.
-  if (request.path == "-")
+  if (request.path == "-" || request.path == "<stdin>")
     return refuse("cannot be found: the model comes from standard input");
   if (location.empty() || location.contains('\0') ||
       llvm::sys::path::is_absolute(location))
