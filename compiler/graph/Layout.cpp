@@ -66,6 +66,8 @@ private:
   bool rewriteResize(mv::ResizeOp op);
   bool rewriteGeneric(linalg::GenericOp op);
   bool rewriteTranspose(linalg::GenericOp op);
+  Value channelsLast(Location loc, Value blocked, ArrayRef<int64_t> order,
+                     int64_t channels);
   bool rewriteConcat(tensor::ConcatOp op);
   bool rewriteSlice(tensor::ExtractSliceOp op);
   bool rewritePad(tensor::PadOp op);
@@ -502,40 +504,97 @@ bool LayoutRewriter::blockOperand(linalg::GenericOp op, OpOperand *use,
   return true;
 }
 
-/// Permutations of a blocked value that bring the channels last: whole blocks
-/// move, and no unpacking is needed.
-///   N x C x T -> N x T x C  as  N x Cb x T x B -> N x T x Cb x B -> N x T x C
+/// `blocked` (N x Cb x S... x B, C channels) in row-major order of
+/// N x `order of S` x C: whole blocks move, and no unpacking is needed.
+///   N x Cb x T x B -> N x T x Cb x B -> N x T x (Cb * B) -> N x T x C
+/// `order` lists the dims of the result but for the last, as dims of blocked.
+Value LayoutRewriter::channelsLast(Location loc, Value blocked,
+                                   ArrayRef<int64_t> order, int64_t channels) {
+  Dims from = tensor::getMixedSizes(builder, loc, blocked), dims;
+  int64_t last = order.size();
+  SmallVector<AffineExpr> exprs(from.size());
+  SmallVector<ReassociationIndices> groups;
+  for (auto [i, dim] : llvm::enumerate(order)) {
+    dims.push_back(from[dim]);
+    exprs[dim] = builder.getAffineDimExpr(i);
+    groups.push_back({static_cast<int64_t>(i)});
+  }
+  dims.append({from[1], from.back()});
+  exprs[1] = builder.getAffineDimExpr(last);
+  exprs[last + 1] = builder.getAffineDimExpr(last + 1);
+  groups.push_back({last, last + 1});
+  Value empty = tensor::EmptyOp::create(builder, loc, dims,
+                                        typeOf(blocked).getElementType());
+  unsigned loops = last + 2;
+  Value moved = linalg::GenericOp::create(
+                    builder, loc, TypeRange{empty.getType()},
+                    ValueRange{blocked}, ValueRange{empty},
+                    ArrayRef<AffineMap>{
+                        AffineMap::get(loops, 0, exprs, builder.getContext()),
+                        builder.getMultiDimIdentityMap(loops)},
+                    SmallVector<utils::IteratorType>(
+                        loops, utils::IteratorType::parallel),
+                    [](OpBuilder &b, Location loc, ValueRange args) {
+                      linalg::YieldOp::create(b, loc, args[0]);
+                    })
+                    .getResult(0);
+  Value rows = tensor::CollapseShapeOp::create(builder, loc, moved, groups);
+  if (typeOf(rows).getDimSize(last) == channels)
+    return rows;
+  Dims sizes = tensor::getMixedSizes(builder, loc, rows);
+  sizes[last] = builder.getIndexAttr(channels);
+  Dims offsets(sizes.size(), builder.getIndexAttr(0));
+  Dims strides(sizes.size(), builder.getIndexAttr(1));
+  return tensor::ExtractSliceOp::create(builder, loc, rows, offsets, sizes,
+                                        strides);
+}
+
+/// Permutations that bring the channels of a blocked value last; also of a
+/// channel concat of blocked values that is plain because its parts are not
+/// whole blocks: then the parts move, each to its place in the result, possibly
+/// with their spatial dims merged in between.
 bool LayoutRewriter::rewriteTranspose(linalg::GenericOp op) {
   std::optional<SmallVector<int64_t>> permutation = getPermutation(op);
   RankedTensorType type = typeOf(op.getResult(0));
   int64_t last = type.getRank() - 1;
   if (!permutation || last < 2 || (*permutation)[last] != 1 ||
-      type.isDynamicDim(last) || type.getDimSize(last) % lanes != 0 ||
-      !isBlocked(op.getInputs()[0]))
+      type.isDynamicDim(last))
     return false;
   Location loc = op.getLoc();
-  Dims dims = tensor::getMixedSizes(builder, loc, op.getOutputs()[0]);
-  dims[last] = builder.getIndexAttr(type.getDimSize(last) / lanes);
-  dims.push_back(builder.getIndexAttr(lanes));
-  Value empty =
-      tensor::EmptyOp::create(builder, loc, dims, type.getElementType());
-  unsigned loops = last + 2;
-  SmallVector<AffineExpr> exprs(op.getIndexingMapsArray()[0].getResults());
-  exprs.push_back(builder.getAffineDimExpr(last + 1));
-  auto blocks = linalg::GenericOp::create(
-      builder, loc, TypeRange{empty.getType()},
-      ValueRange{getBlocked(op.getInputs()[0])}, ValueRange{empty},
-      ArrayRef<AffineMap>{AffineMap::get(loops, 0, exprs, builder.getContext()),
-                          builder.getMultiDimIdentityMap(loops)},
-      SmallVector<utils::IteratorType>(loops, utils::IteratorType::parallel));
-  blocks.getRegion().takeBody(op.getRegion());
-  SmallVector<ReassociationIndices> groups;
-  for (int64_t i = 0; i < last; ++i)
-    groups.push_back({i});
-  groups.push_back({last, last + 1});
-  Value rows = tensor::CollapseShapeOp::create(builder, loc, type,
-                                               blocks.getResult(0), groups);
-  op.getResult(0).replaceAllUsesWith(rows);
+  ArrayRef<int64_t> order = ArrayRef(*permutation).drop_back();
+  Value input = op.getInputs()[0], result;
+  if (isBlocked(input)) {
+    result = channelsLast(loc, getBlocked(input), order, type.getDimSize(last));
+  } else {
+    auto merge = input.getDefiningOp<tensor::CollapseShapeOp>();
+    if (merge && (!merge->hasOneUse() ||
+                  merge.getReassociationIndices()[0].size() != 1 ||
+                  merge.getReassociationIndices()[1].size() != 1))
+      return false;
+    auto concat =
+        (merge ? merge.getSrc() : input).getDefiningOp<tensor::ConcatOp>();
+    if (!concat || concat.getDim() != 1 || !concat->hasOneUse() ||
+        !llvm::all_of(concat.getInputs(),
+                      [&](Value part) { return isBlocked(part); }))
+      return false;
+    SmallVector<Value> parts;
+    for (Value part : concat.getInputs()) {
+      Value blocked = getBlocked(part);
+      if (merge) {
+        SmallVector<ReassociationIndices> groups =
+            merge.getReassociationIndices();
+        groups.push_back({typeOf(part).getRank()});
+        blocked =
+            tensor::CollapseShapeOp::create(builder, loc, blocked, groups);
+      }
+      parts.push_back(
+          channelsLast(loc, blocked, order, typeOf(part).getDimSize(1)));
+    }
+    result = tensor::ConcatOp::create(builder, loc, type, last, parts);
+  }
+  if (result.getType() != type)
+    result = tensor::CastOp::create(builder, loc, type, result);
+  op.getResult(0).replaceAllUsesWith(result);
   op.erase();
   return true;
 }

@@ -126,3 +126,36 @@ func.func @tokens(%x: tensor<1x3x5xf32>) -> tensor<1x8x5xf32> {
   %z = mv.conv %b, %w1 {strides = array<i64: 1>, dilations = array<i64: 1>, pads = array<i64: 0, 0>, groups = 1 : i64} : (tensor<1x8x5xf32>, tensor<8x8x1xf32>) -> tensor<1x8x5xf32>
   return %z : tensor<1x8x5xf32>
 }
+
+// -----
+
+#id = affine_map<(d0, d1, d2) -> (d0, d1, d2)>
+#t = affine_map<(d0, d1, d2) -> (d0, d2, d1)>
+
+// A detector's head: parts that are no whole blocks, joined, flattened and
+// transposed. Each part goes to its columns of the rows; nothing is unpacked.
+// CHECK-LABEL: func @head
+// CHECK-DAG: %[[A:.+]] = mv.packed_conv {{.*}} -> tensor<1x1x2x2x4xf32>
+// CHECK-DAG: %[[B:.+]] = mv.packed_conv {{.*}} -> tensor<1x2x2x2x4xf32>
+// CHECK-NOT: linalg.unpack
+// CHECK: %[[AC:.+]] = tensor.collapse_shape %[[A]] {{\[\[}}0], [1], [2, 3], [4]]
+// CHECK: %[[AT:.+]] = linalg.generic {{.*}} ins(%[[AC]] : tensor<1x1x4x4xf32>) outs(%{{.+}} : tensor<1x4x1x4xf32>)
+// CHECK: %[[AR:.+]] = tensor.collapse_shape %[[AT]] {{\[\[}}0], [1], [2, 3]] {{.*}} into tensor<1x4x4xf32>
+// CHECK: %[[AS:.+]] = tensor.extract_slice %[[AR]][0, 0, 0] [1, 4, 3] [1, 1, 1]
+// CHECK: %[[BS:.+]] = tensor.extract_slice %{{.+}}[0, 0, 0] [1, 4, 7] [1, 1, 1] : tensor<1x4x8xf32>
+// CHECK: %[[R:.+]] = tensor.concat dim(2) %[[AS]], %[[BS]]
+// CHECK: return %[[R]] : tensor<1x4x10xf32>
+func.func @head(%x: tensor<1x3x2x2xf32>) -> tensor<1x4x10xf32> {
+  %w = arith.constant dense<0.5> : tensor<3x3x1x1xf32>
+  %v = arith.constant dense<0.5> : tensor<7x3x1x1xf32>
+  %a = mv.conv %x, %w {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, groups = 1 : i64} : (tensor<1x3x2x2xf32>, tensor<3x3x1x1xf32>) -> tensor<1x3x2x2xf32>
+  %b = mv.conv %x, %v {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, groups = 1 : i64} : (tensor<1x3x2x2xf32>, tensor<7x3x1x1xf32>) -> tensor<1x7x2x2xf32>
+  %c = tensor.concat dim(1) %a, %b : (tensor<1x3x2x2xf32>, tensor<1x7x2x2xf32>) -> tensor<1x10x2x2xf32>
+  %f = tensor.collapse_shape %c [[0], [1], [2, 3]] : tensor<1x10x2x2xf32> into tensor<1x10x4xf32>
+  %e = tensor.empty() : tensor<1x4x10xf32>
+  %t = linalg.generic {indexing_maps = [#t, #id], iterator_types = ["parallel", "parallel", "parallel"]} ins(%f : tensor<1x10x4xf32>) outs(%e : tensor<1x4x10xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    linalg.yield %p : f32
+  } -> tensor<1x4x10xf32>
+  return %t : tensor<1x4x10xf32>
+}
