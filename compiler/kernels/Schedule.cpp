@@ -247,7 +247,7 @@ DictionaryAttr scheduleContraction(MLIRContext *context,
                                    const ContractionShape &shape,
                                    int64_t panelWidth, int64_t panelCount,
                                    const ContractionBytes &bytes,
-                                   int64_t bodySteps,
+                                   int64_t bodySteps, bool prefetchRows,
                                    const TargetInfo &target) {
   Builder builder(context);
   int64_t vectors = panelWidth / target.lanes;
@@ -269,6 +269,8 @@ DictionaryAttr scheduleContraction(MLIRContext *context,
   int64_t pixels = guess(shape.rows, 1) * guess(shape.width, 64);
   bool prefetch = streams == 1 && bytes.weights > target.l2Bytes / 2 &&
                   pixels > 1 && pixels <= 512;
+  if (prefetchRows)
+    reason += "; input prefetched";
   if (prefetch)
     reason += "; few pixels for many weights: next panel prefetched";
   return builder.getDictionaryAttr(
@@ -277,6 +279,7 @@ DictionaryAttr scheduleContraction(MLIRContext *context,
        intAttr(builder, "panels", split.panels),
        intAttr(builder, "streams", streams), intAttr(builder, "unroll", unroll),
        builder.getNamedAttr("prefetch", builder.getBoolAttr(prefetch)),
+       builder.getNamedAttr("prefetch_rows", builder.getBoolAttr(prefetchRows)),
        builder.getNamedAttr("reason", builder.getStringAttr(reason))});
 }
 
@@ -329,6 +332,11 @@ std::optional<KernelChoice> chooseConv(mv::PackedConvOp op,
           : op.getInChannels();
   bytes.inputRow = guess(shape.width, 256) * op.getStrides().back() * strideH *
                    inChannels * 4;
+  // The rows of a window and the blocks of its channels are far apart: of a map
+  // that the L2 cache does not hold, the hardware fetches them too late.
+  bool prefetchRows =
+      op.getInputBlocked() &&
+      bytes.inputRow * guess(shape.rows, 64) > target.l2Bytes / 2;
   return KernelChoice{
       "contraction",
       scheduleContraction(
@@ -337,7 +345,7 @@ std::optional<KernelChoice> chooseConv(mv::PackedConvOp op,
           op.getInputBlocked()
               ? std::min<int64_t>(op.getInChannels(), target.lanes)
               : int64_t(op.getInChannels()),
-          target)};
+          prefetchRows, target)};
 }
 
 std::optional<KernelChoice> choosePackedMatmul(mv::PackedMatmulOp op,
@@ -360,11 +368,11 @@ std::optional<KernelChoice> choosePackedMatmul(mv::PackedMatmulOp op,
   ContractionBytes bytes;
   bytes.weights = elementCount(rhs) * 4;
   bytes.inputRow = guess(shape.width, 256) * shape.reduction * 4;
-  return KernelChoice{"contraction",
-                      scheduleContraction(op.getContext(), shape,
-                                          rhs.getShape().back(),
-                                          rhs.getShape().front(), bytes,
-                                          shape.reduction, target)};
+  return KernelChoice{
+      "contraction",
+      scheduleContraction(op.getContext(), shape, rhs.getShape().back(),
+                          rhs.getShape().front(), bytes, shape.reduction,
+                          /*prefetchRows=*/false, target)};
 }
 
 /// Accumulators and taps of a depthwise tile: as many accumulators as hide the

@@ -21,6 +21,7 @@
 //   taps     depthwise: taps whose weights are in registers at one time
 //   unroll   contraction: reduction steps in the innermost loop's body
 //   prefetch contraction: the next panel's weights are prefetched
+//   prefetch_rows  contraction: so is the input of the next tiles
 //
 //===----------------------------------------------------------------------===//
 

@@ -34,7 +34,7 @@ namespace {
 struct ContractionSchedule {
   int64_t tileRows, tilePixels, stripRows, stripPixels;
   int64_t panels, streams, unroll;
-  bool prefetch;
+  bool prefetch, prefetchRows;
 
   explicit ContractionSchedule(mv::KernelOp kernel) {
     DictionaryAttr schedule = kernel.getSchedule();
@@ -52,6 +52,7 @@ struct ContractionSchedule {
     streams = number("streams");
     unroll = number("unroll");
     prefetch = cast<BoolAttr>(schedule.get("prefetch")).getValue();
+    prefetchRows = cast<BoolAttr>(schedule.get("prefetch_rows")).getValue();
   }
 };
 
@@ -212,6 +213,12 @@ private:
     return arith::CmpIOp::create(e.builder(), arith::CmpIPredicate::slt, a, b);
   }
   std::optional<int64_t> known(Value value) { return e.constantValue(value); }
+
+  bool hasWindow() const {
+    return shape.spatialRank > 1 &&
+           cast<RankedTensorType>(shape.filter.getType())
+                   .getShape()[shape.spatialRank - 1] > 1;
+  }
 
   void describeMatmul() {
     int64_t rank = input.sizes.size();
@@ -447,6 +454,12 @@ private:
       tile.panelOffsets.push_back(
           e.mul(e.sub(panel, panels.front()), panelSize));
     tile.prefetch = schedule.prefetch ? panelSize : 0;
+    if (schedule.prefetchRows) {
+      // A window's next rows; without a window, the next tile of the row.
+      tile.rowDistance = hasWindow() ? e.mul(rowStride, tileRows)
+                                     : e.mul(pixelStride, tilePixels);
+      tile.pixelDistance = pixelStride;
+    }
     assert(registersOf(tile.pixels(), vectors, panels.size()) <=
                e.target().vectorRegisters &&
            "the tile would not fit into registers");

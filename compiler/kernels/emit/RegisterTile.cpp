@@ -46,17 +46,21 @@ private:
       return accumulators;
     }
     const ReductionLoop &loop = list.front();
+    bool innermost = list.size() == 1 && !outer;
     auto inside = [&](Value i, SmallVector<Value> state) {
+      if (innermost && tile.rowDistance)
+        e.prefetch(
+            e.address(input, f32,
+                      e.add(e.mul(i, tile.pixelDistance), tile.rowDistance)),
+            /*write=*/false, /*locality=*/2);
       return loops(list.drop_front(),
                    e.address(input, f32, e.mul(i, loop.inputStride)),
                    e.address(weights, f32, e.mul(i, loop.weightStride)),
                    std::move(state), outer);
     };
     std::optional<int64_t> trip = getConstantIntValue(loop.trip);
-    bool innermost = list.size() == 1 && !outer;
-    if (trip &&
-        (*trip == 1 ||
-         (innermost && *trip * tile.accumulators() <= kMostUnrolled))) {
+    if (trip && (*trip == 1 ||
+                 (innermost && *trip * tile.accumulators() <= kMostUnrolled))) {
       for (int64_t i = 0; i < *trip; ++i)
         accumulators = inside(e.constant(i), std::move(accumulators));
       return accumulators;

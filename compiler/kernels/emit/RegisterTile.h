@@ -53,6 +53,10 @@ struct RegisterTile {
   int64_t unroll = 1; ///< steps in the body of the innermost loop
   /// Distance in elements of weights to be prefetched; 0 for none.
   int64_t prefetch = 0;
+  /// Where the next row of tiles reads, from where this one does, if that is to
+  /// be prefetched: each step of an innermost loop asks for one line, at this
+  /// distance and one pixel further than the step before. Null for none.
+  mlir::Value rowDistance, pixelDistance;
   /// Lanes of the last vector that may be read (vector of i1); null for all of
   /// them. Needed where the weights are not padded.
   mlir::Value lastMask;
