@@ -193,6 +193,25 @@ def shape_cases(rng):
         yield Case(name, function(name, [out], [of(t)], empty(of(t)) + generic(
             "%r0", of(t), [("%a0", out)], [affine(d, source), affine(d, d)], [PAR] * 3,
             "    %t = arith.addf %x, %x : f32\n    linalg.yield %t : f32")), [x], [t + t])
+    # Tiles that are read along one dim and written along another, with and without tails; a second operand
+    # that lies the other way is broadcast.
+    for rows, columns in ((16, 16), (40, 33), (17, 200), (64, 48), (9, 100)):
+        m = rng.standard_normal((2, rows, columns)).astype(np.float32)
+        scale = rng.standard_normal(rows).astype(np.float32)
+        turned = (m * scale[:, None]).transpose(0, 2, 1).copy()
+        body = "    %t = arith.mulf %x, %y : f32\n    linalg.yield %t : f32"
+        for dynamic in ((), (1, 2)):
+            name = f"tiles_{rows}x{columns}" + ("_dynamic" if dynamic else "")
+            source_type, result_type = of(m, dynamic), of(turned, dynamic)
+            text = ""
+            if dynamic:
+                text = (f"  %c1 = arith.constant 1 : index\n  %c2 = arith.constant 2 : index\n  %s1 = tensor.dim %a0, %c1 : {source_type}\n"
+                        f"  %s2 = tensor.dim %a0, %c2 : {source_type}\n")
+            text += empty(result_type, sizes="%s2, %s1" if dynamic else "")
+            text += generic("%r0", result_type, [("%a0", source_type), ("%a1", of(scale, (0,) if dynamic else ()))],
+                            [affine(d, ["i", "k", "j"]), affine(d, ["k"]), affine(d, d)], [PAR] * 3, body)
+            yield Case(name, function(name, [source_type, of(scale, (0,) if dynamic else ())], [result_type], text),
+                       [m, scale], [turned])
     double = "    %t = arith.addf %x, %x : f32\n    linalg.yield %t : f32"
 
     def doubled(name, source, type_, rank):

@@ -22,6 +22,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace marver;
@@ -39,6 +40,9 @@ struct Sweep {
   /// indices of that one.
   size_t split = 0;
   int64_t chunk = 1;
+  /// The group that the operands are contiguous along, if it is not the last:
+  /// tiles of lanes x lanes are read along it and transposed in registers.
+  std::optional<size_t> readAlong;
 };
 
 /// Elements of work that make a parallel index worth its overhead.
@@ -92,6 +96,162 @@ static bool isRowReduction(Value tensor) {
   return false;
 }
 
+static int64_t guess(int64_t size) {
+  return ShapedType::isDynamic(size) ? kGuess : size;
+}
+
+/// Buffers come in the order of the tensor operands.
+static MemRefType operandBuffer(mv::KernelOp kernel, BlockArgument argument) {
+  unsigned number = 0;
+  for (BlockArgument other : kernel.getBlock().getArguments()) {
+    if (other == argument)
+      break;
+    number += isa<RankedTensorType>(other.getType());
+  }
+  return cast<MemRefType>(
+      cast<TypeAttr>((*kernel.getBuffers())[number]).getValue());
+}
+
+/// Counts, for each dim of `tensor`, the operands that are contiguous along it.
+static void countContiguous(mv::KernelOp kernel, Value tensor,
+                            ArrayRef<int64_t> dimOf,
+                            SmallVectorImpl<int64_t> &votes) {
+  // `dimOf` gives the voted dim for each dim of `tensor`, -1 for none.
+  auto type = cast<RankedTensorType>(tensor.getType());
+  if (auto argument = dyn_cast<BlockArgument>(tensor)) {
+    MemRefType buffer = operandBuffer(kernel, argument);
+    SmallVector<int64_t> strides;
+    int64_t offset;
+    if (failed(buffer.getStridesAndOffset(strides, offset)))
+      return;
+    for (int64_t d = type.getRank() - 1; d >= 0; --d)
+      if (strides[d] == 1 && type.getDimSize(d) != 1) {
+        if (dimOf[d] >= 0)
+          ++votes[dimOf[d]];
+        return;
+      }
+    return;
+  }
+  Operation *op = tensor.getDefiningOp();
+  auto follow = [&](Value source, llvm::function_ref<int64_t(int64_t)> map) {
+    SmallVector<int64_t> dims;
+    for (int64_t d = 0; d < cast<RankedTensorType>(source.getType()).getRank();
+         ++d) {
+      int64_t own = map(d);
+      dims.push_back(own < 0 ? -1 : dimOf[own]);
+    }
+    countContiguous(kernel, source, dims, votes);
+  };
+  if (auto linalgOp = dyn_cast<linalg::LinalgOp>(op)) {
+    AffineMap out = linalgOp.getMatchingIndexingMap(
+        linalgOp.getDpsInitOperand(cast<OpResult>(tensor).getResultNumber()));
+    for (OpOperand *input : linalgOp.getDpsInputOperands()) {
+      if (!isa<RankedTensorType>(input->get().getType()))
+        continue;
+      AffineMap map = linalgOp.getMatchingIndexingMap(input);
+      follow(input->get(), [&](int64_t d) -> int64_t {
+        std::optional<unsigned> position =
+            out.getResultPosition(map.getResult(d));
+        return isa<AffineDimExpr>(map.getResult(d)) && position
+                   ? int64_t(*position)
+                   : -1;
+      });
+    }
+    return;
+  }
+  if (auto pack = dyn_cast<linalg::PackOp>(op)) {
+    int64_t rank = pack.getSourceType().getRank();
+    follow(pack.getSource(), [&](int64_t d) -> int64_t {
+      for (auto [i, position] : llvm::enumerate(pack.getInnerDimsPos()))
+        if (position == d)
+          return rank + int64_t(i);
+      for (int64_t o = 0; o < rank; ++o)
+        if ((pack.getOuterDimsPerm().empty() ? o
+                                             : pack.getOuterDimsPerm()[o]) == d)
+          return o;
+      return -1;
+    });
+    return;
+  }
+  if (auto unpack = dyn_cast<linalg::UnPackOp>(op)) {
+    int64_t rank = unpack.getDestType().getRank();
+    follow(unpack.getSource(), [&](int64_t d) -> int64_t {
+      if (d >= rank)
+        return unpack.getInnerDimsPos()[d - rank];
+      return unpack.getOuterDimsPerm().empty() ? d
+                                               : unpack.getOuterDimsPerm()[d];
+    });
+    return;
+  }
+  if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op)) {
+    follow(expand.getSrc(), [&](int64_t d) {
+      ReassociationIndices group = expand.getReassociationIndices()[d];
+      return lastNonUnitDim(type, group.front(), group.back());
+    });
+    return;
+  }
+  if (auto collapse = dyn_cast<tensor::CollapseShapeOp>(op)) {
+    auto source = cast<RankedTensorType>(collapse.getSrc().getType());
+    follow(collapse.getSrc(), [&](int64_t d) -> int64_t {
+      for (auto [own, group] :
+           llvm::enumerate(collapse.getReassociationIndices()))
+        if (llvm::is_contained(group, d))
+          return lastNonUnitDim(source, group.front(), group.back()) == d
+                     ? int64_t(own)
+                     : -1;
+      return -1;
+    });
+    return;
+  }
+  if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op)) {
+    llvm::SmallBitVector dropped = slice.getDroppedDims();
+    follow(slice.getSource(), [&](int64_t d) -> int64_t {
+      if (dropped[d] || getConstantIntValue(slice.getMixedStrides()[d]) != 1)
+        return -1;
+      int64_t own = 0;
+      for (int64_t o = 0; o < d; ++o)
+        own += !dropped[o];
+      return own;
+    });
+    return;
+  }
+  if (isa<tensor::PadOp, tensor::CastOp>(op))
+    follow(op->getOperand(0), [](int64_t d) { return d; });
+  else if (auto concat = dyn_cast<tensor::ConcatOp>(op))
+    for (Value input : concat.getInputs())
+      follow(input, [](int64_t d) { return d; });
+}
+
+/// The group along which what `source` reads is contiguous, when nothing that
+/// it reads is contiguous along the last one.
+static std::optional<size_t> findReadGroup(mv::KernelOp kernel,
+                                           const Sweep &sweep, int64_t lanes) {
+  auto type = cast<RankedTensorType>(sweep.source.getType());
+  SmallVector<int64_t> votes(type.getRank(), 0);
+  countContiguous(kernel, sweep.source,
+                  llvm::to_vector(llvm::seq<int64_t>(0, type.getRank())),
+                  votes);
+  auto dimOf = [&](size_t g) {
+    return lastNonUnitDim(type, sweep.groups[g].first, sweep.groups[g].second);
+  };
+  auto sizeOf = [&](size_t g) {
+    int64_t size = 1;
+    for (int64_t d = sweep.groups[g].first; d <= sweep.groups[g].second; ++d)
+      size *= guess(type.getDimSize(d));
+    return size;
+  };
+  if (sweep.groups.size() < 2 || votes[dimOf(sweep.groups.size() - 1)] > 0)
+    return std::nullopt;
+  for (size_t g = sweep.groups.size() - 1; g-- > 0;)
+    if (votes[dimOf(g)] > 0)
+      // Tiles that are mostly empty gain nothing.
+      return sizeOf(g) * 2 >= lanes &&
+                     sizeOf(sweep.groups.size() - 1) * 2 >= lanes
+                 ? std::optional(g)
+                 : std::nullopt;
+  return std::nullopt;
+}
+
 /// Elements that one element of `tensor` costs.
 static int64_t workPerElement(Value tensor) {
   int64_t work = 1;
@@ -126,10 +286,6 @@ static MemRefType resultBuffer(mv::KernelOp kernel, unsigned number) {
   ArrayAttr buffers = *kernel.getBuffers();
   return cast<MemRefType>(
       cast<TypeAttr>(buffers[buffers.size() - results + number]).getValue());
-}
-
-static int64_t guess(int64_t size) {
-  return ShapedType::isDynamic(size) ? kGuess : size;
 }
 
 /// Needs only the kernel: the host side and the kernel must agree.
@@ -175,6 +331,8 @@ static SmallVector<Sweep> planSweeps(mv::KernelOp kernel,
       sweep.groups.insert(sweep.groups.begin(), {first, last});
       last = first - 1;
     }
+    if (sweep.inVectors && workPerElement(sweep.source) == 1)
+      sweep.readAlong = findReadGroup(kernel, sweep, target.lanes);
     // From the inside out, as much as makes a parallel index.
     int64_t work = workPerElement(sweep.source);
     sweep.split = 0;
@@ -188,13 +346,16 @@ static SmallVector<Sweep> planSweeps(mv::KernelOp kernel,
         size *= std::max<int64_t>(guess(type.getDimSize(d)), 1);
       }
       // A dynamic group can be of any size, so it is where chunks are cut.
-      if (isStatic && work * size <= kWork) {
+      // Tiles are within a parallel index.
+      bool isInTile = sweep.readAlong && g > *sweep.readAlong;
+      if (isInTile || (isStatic && work * size <= kWork)) {
         work *= size;
         continue;
       }
       sweep.split = g;
       sweep.chunk = std::max<int64_t>(kWork / work, 1);
-      if (g + 1 == sweep.groups.size() && sweep.inVectors)
+      if ((g + 1 == sweep.groups.size() && sweep.inVectors) ||
+          g == sweep.readAlong)
         sweep.chunk = int64_t(
             llvm::alignTo(uint64_t(sweep.chunk), uint64_t(target.lanes)));
       break;
@@ -279,7 +440,33 @@ static OpFoldResult pointwiseExtent(OpBuilder &builder, Location loc,
   return total;
 }
 
-static int64_t pointwiseScratch(mv::KernelOp, const TargetInfo &) { return 0; }
+static int64_t pointwiseScratch(mv::KernelOp kernel, const TargetInfo &target) {
+  // One tile of the widest elements.
+  for (const Sweep &sweep : planSweeps(kernel, target))
+    if (sweep.readAlong)
+      return target.lanes * target.lanes * 8;
+  return 0;
+}
+
+/// Lane i of vector j becomes lane j of vector i.
+static void transpose(ImplicitLocOpBuilder &b, SmallVectorImpl<Value> &rows) {
+  auto lanes = int64_t(rows.size());
+  for (int64_t half = lanes / 2; half > 0; half /= 2) {
+    SmallVector<int64_t> low, high;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      bool isUpper = lane & half;
+      low.push_back(isUpper ? lanes + lane - half : lane);
+      high.push_back(isUpper ? lanes + lane : lane + half);
+    }
+    for (int64_t r = 0; r < lanes; ++r) {
+      if (r & half)
+        continue;
+      Value x = rows[r], y = rows[r + half];
+      rows[r] = vector::ShuffleOp::create(b, x, y, low);
+      rows[r + half] = vector::ShuffleOp::create(b, x, y, high);
+    }
+  }
+}
 
 /// Emits one sweep for the parallel indices [from, to) of it.
 static void emitSweep(Evaluator &evaluator, ResultWriter &writer,
@@ -299,6 +486,56 @@ static void emitSweep(Evaluator &evaluator, ResultWriter &writer,
     for (unsigned number : sweep.results)
       writer.write(number, point);
   };
+  // A tile: `at` holds the lanes along the group that is read along; `columns`
+  // (null: as many as lanes) of the last group from `first` are written.
+  auto writeTile = [&](Value first, Value columns, Value rows) {
+    ImplicitLocOpBuilder &b = e.builder();
+    Coordinate &readSlot = slot(*sweep.readAlong);
+    Coordinate &writeSlot = slot(count - 1);
+    const Coordinate read = readSlot;
+    Value readMask = rows ? e.laneMask(rows, lanes) : Value();
+    for (unsigned number : sweep.results) {
+      Type element = cast<RankedTensorType>(writer.source(number).getType())
+                         .getElementType();
+      if (element.isIndex())
+        element = b.getI64Type();
+      // Columns are read one after the other into the scratch memory; beyond
+      // the last one it holds anything.
+      e.loop(e.constant(0), columns ? columns : e.constant(lanes), 1,
+             [&](Value column) {
+               readSlot = read;
+               writeSlot = Coordinate(e.add(first, column));
+               Value value = evaluator.evaluate(writer.source(number),
+                                                Point(at, lanes, readMask));
+               e.store(value,
+                       e.address(e.scratch(), element, e.mul(column, lanes)),
+                       element);
+             });
+      SmallVector<Value> tile;
+      for (int64_t column = 0; column < lanes; ++column)
+        tile.push_back(
+            e.load(e.address(e.scratch(), element, e.constant(column * lanes)),
+                   element, lanes));
+      transpose(b, tile);
+      writeSlot = Coordinate(first, 1, 1);
+      Value writeMask = columns ? e.laneMask(columns, lanes) : Value();
+      for (int64_t row = 0; row < lanes; ++row) {
+        auto store = [&] {
+          readSlot = Coordinate(
+              e.add(read.base ? read.base : e.constant(0), read.offset + row));
+          writer.store(number, Point(at, lanes, writeMask), tile[row]);
+        };
+        if (!rows)
+          store();
+        else
+          e.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, rows,
+                                         e.constant(row)),
+                   store);
+      }
+      readSlot = read;
+    }
+  };
+  Value tileRows; // of the current tile, null for as many as lanes
   /// [lower, upper) of group g, then all of the groups behind it.
   std::function<void(size_t, Value, Value)> nest = [&](size_t g, Value lower,
                                                        Value upper) {
@@ -308,6 +545,46 @@ static void emitSweep(Evaluator &evaluator, ResultWriter &writer,
     auto inner = [&] {
       nest(g + 1, e.constant(0), isLast ? e.constant(1) : sizes[g + 1]);
     };
+    if (g == sweep.readAlong) {
+      Value length = e.sub(upper, lower);
+      Value whole = e.mul(e.floorDiv(length, e.constant(lanes)), lanes);
+      if (e.constantValue(whole) != 0)
+        e.loop(lower, e.add(lower, whole), lanes, [&](Value i) {
+          slot(g) = Coordinate(i, lanes, 1);
+          tileRows = nullptr;
+          inner();
+        });
+      Value rest = e.sub(length, whole);
+      if (e.constantValue(rest) == 0)
+        return;
+      e.ifThen(arith::CmpIOp::create(e.builder(), arith::CmpIPredicate::sgt,
+                                     rest, e.constant(0)),
+               [&] {
+                 CoordinateMath math(e, lanes);
+                 Coordinate c = math.of(e.add(lower, whole));
+                 if (c.base)
+                   c.multiple = lanes;
+                 c.stride = 1;
+                 slot(g) = c;
+                 tileRows = rest;
+                 inner();
+               });
+      return;
+    }
+    if (isLast && sweep.readAlong) {
+      Value length = e.sub(upper, lower);
+      Value whole = e.mul(e.floorDiv(length, e.constant(lanes)), lanes);
+      if (e.constantValue(whole) != 0)
+        e.loop(lower, e.add(lower, whole), lanes,
+               [&](Value j) { writeTile(j, nullptr, tileRows); });
+      Value rest = e.sub(length, whole);
+      if (e.constantValue(rest) == 0)
+        return;
+      e.ifThen(arith::CmpIOp::create(e.builder(), arith::CmpIPredicate::sgt,
+                                     rest, e.constant(0)),
+               [&] { writeTile(e.add(lower, whole), rest, tileRows); });
+      return;
+    }
     if (!isLast || !lanes) {
       if (e.constantValue(lower) == 0 && e.constantValue(upper) == 1) {
         slot(g) = Coordinate(0);
