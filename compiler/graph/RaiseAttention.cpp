@@ -22,9 +22,11 @@
 
 #include "compiler/graph/Passes.h"
 #include "compiler/graph/Pointwise.h"
+#include "compiler/ir/Constants.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/Matchers.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace marver;
@@ -174,6 +176,54 @@ static std::optional<std::pair<Value, AffineMap>> keepMask(Value mask) {
   return std::pair(op.getInputs()[0], op.getIndexingMapsArray()[0]);
 }
 
+/// Whether an added mask leaves every row a key: then no row of weights is NaN
+/// for want of keys, and a guard against that does nothing.
+static bool leavesKeys(Value mask) {
+  auto isFinite = [](const APFloat &value) { return value.isFinite(); };
+  if (auto op = mask.getDefiningOp<linalg::GenericOp>()) {
+    auto select = dyn_cast_or_null<arith::SelectOp>(onlyOp(op));
+    return select && isConstant(select.getTrueValue(), isFinite) &&
+           isConstant(select.getFalseValue(), isFinite);
+  }
+  std::optional<ConstantData> data = getConstantData(mask);
+  if (!data || !isa<FloatType>(data->type.getElementType()) ||
+      data->type.getRank() == 0)
+    return false;
+  int64_t row = data->type.getShape().back();
+  for (int64_t i = 0, e = elementCount(data->type); i < e; i += row) {
+    bool hasKey = false;
+    for (int64_t s = 0; s < row && !hasKey; ++s)
+      hasKey = std::isfinite(data->getFloat(i + s));
+    if (!hasKey)
+      return false;
+  }
+  return true;
+}
+
+/// Whether a constant mask is that of a causal attention: true, or 0, up to the
+/// diagonal; beyond it false, or so far below that the weights there are 0.
+static bool isCausal(Value mask, RankedTensorType scores) {
+  std::optional<ConstantData> data = getConstantData(mask);
+  int64_t rank = scores.getRank(), rows = scores.getDimSize(rank - 2),
+          columns = scores.getDimSize(rank - 1);
+  bool isFloat = data && isa<FloatType>(data->type.getElementType());
+  if (!data || (!isFloat && !data->type.getElementType().isInteger(1)) ||
+      data->type.getRank() < 2 || ShapedType::isDynamic(rows) ||
+      rows != columns ||
+      data->type.getShape().take_back(2) != scores.getShape().take_back(2))
+    return false;
+  constexpr double muchBelow = -1e30;
+  for (int64_t i = 0, e = elementCount(data->type); i < e; ++i) {
+    int64_t s = i % columns, t = i / columns % rows;
+    double value = isFloat           ? data->getFloat(i)
+                   : data->getInt(i) ? 0
+                                     : -INFINITY;
+    if (s <= t ? value != 0 : !(value <= muchBelow))
+      return false;
+  }
+  return true;
+}
+
 /// `isnan(x)` as an i1 value of a body or of a tensor.
 static bool isNan(Operation *op) {
   auto compare = dyn_cast_or_null<arith::CmpFOp>(op);
@@ -226,8 +276,22 @@ static Value stripGuard(Value value, bool &hasGuard) {
 
 /// Splits `scores + mask`. Returns the scores; false if an addition cannot be a
 /// mask.
-static bool splitMask(Value &scores, bool hasGuard, Value &mask) {
+static bool splitMask(Value &scores, bool hasGuard, Value &mask, bool &causal) {
   auto op = scores.getDefiningOp<linalg::GenericOp>();
+  // A mask of one moderate number (all keys take part) changes no weight; a
+  // huge one would swallow the scores.
+  if (op && isPointwise(op) && op.getNumDpsInputs() == 1 &&
+      op.getIndexingMapsArray()[0].isIdentity()) {
+    auto add = dyn_cast_or_null<arith::AddFOp>(onlyOp(op));
+    auto isModerate = [](const APFloat &value) {
+      return value.isFinite() && std::abs(value.convertToDouble()) < 256;
+    };
+    if (add && (isConstant(add.getLhs(), isModerate) ||
+                isConstant(add.getRhs(), isModerate))) {
+      scores = op.getInputs()[0];
+      return true;
+    }
+  }
   if (!op || !isPointwise(op) || op.getNumDpsInputs() != 2)
     return true; // no mask, as far as can be seen
   if (!isa_and_nonnull<arith::AddFOp>(onlyOp(op)))
@@ -238,7 +302,13 @@ static bool splitMask(Value &scores, bool hasGuard, Value &mask) {
     if (!op.getIndexingMapsArray()[side].isIdentity() ||
         !peel(sum).base.getDefiningOp<mv::MatmulOp>())
       continue;
-    if (hasGuard) {
+    if (broadcastsAligned(map, typeOf(added)) &&
+        isCausal(added, typeOf(op.getResult(0)))) {
+      causal = true;
+      scores = sum;
+      return true;
+    }
+    if (hasGuard && !leavesKeys(added)) {
       std::optional<std::pair<Value, AffineMap>> keep = keepMask(added);
       if (!keep)
         return false;
@@ -269,7 +339,8 @@ static bool raise(mv::MatmulOp outer) {
     return false;
   Value scores = softmax.getInput();
   Value mask;
-  if (!splitMask(scores, hasGuard, mask))
+  bool causal = false;
+  if (!splitMask(scores, hasGuard, mask, causal))
     return false;
   Scaled product = peel(scores);
   auto inner = product.base.getDefiningOp<mv::MatmulOp>();
@@ -288,10 +359,26 @@ static bool raise(mv::MatmulOp outer) {
   auto attention = mv::AttentionOp::create(
       builder, loc, outer.getType(), transposed(builder, loc, query),
       transposed(builder, loc, key), outer.getRhs(), mask,
-      builder.getF64FloatAttr(scale), UnitAttr());
+      builder.getF64FloatAttr(scale),
+      causal ? builder.getUnitAttr() : UnitAttr());
   outer.getResult().replaceAllUsesWith(attention);
   outer.erase();
   return true;
+}
+
+/// A causal mask that is a constant is not read, nor half of the keys.
+static void dropCausalMask(mv::AttentionOp op) {
+  if (!op.getMask() || op.getCausal())
+    return;
+  SmallVector<int64_t> scores(typeOf(op.getQuery()).getShape());
+  ArrayRef<int64_t> key = typeOf(op.getKey()).getShape();
+  scores.back() = key[key.size() - 2];
+  if (!isCausal(op.getMask(),
+                RankedTensorType::get(scores,
+                                      typeOf(op.getQuery()).getElementType())))
+    return;
+  op.getMaskMutable().clear();
+  op.setCausal(true);
 }
 
 namespace {
@@ -310,6 +397,7 @@ struct RaiseAttention
     // Only the second product is erased here; the rest is dead then.
     for (mv::MatmulOp matmul : matmuls)
       raise(matmul);
+    getOperation().walk(dropCausalMask);
   }
 };
 

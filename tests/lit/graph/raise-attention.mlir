@@ -101,3 +101,68 @@ func.func @weights_needed(%q: tensor<6x5x4xf32>, %k: tensor<6x7x4xf32>, %v: tens
   %r = mv.matmul %p, %v : (tensor<6x5x7xf32>, tensor<6x7x3xf32>) -> tensor<6x5x3xf32>
   return %r, %p : tensor<6x5x3xf32>, tensor<6x5x7xf32>
 }
+
+// -----
+
+#id = affine_map<(d0, d1, d2) -> (d0, d1, d2)>
+#m = affine_map<(d0, d1, d2) -> (d1, d2)>
+#k = affine_map<(d0, d1, d2) -> (0, d2)>
+
+// A constant triangle is a causal attention; a finite mask leaves the guard
+// nothing to do and is added as it is; one moderate number for all is no
+// mask.
+// CHECK-LABEL: func @masks
+// CHECK: mv.attention %{{.+}}, %{{.+}}, %{{.+}} {causal, scale = 1.000000e+00 : f64}
+// CHECK: %[[M:.+]] = linalg.generic
+// CHECK: mv.attention %{{.+}}, %{{.+}}, %{{.+}} mask %[[M]] {scale = 1.000000e+00 : f64}
+// CHECK: mv.attention %{{.+}}, %{{.+}}, %{{.+}} {scale = 1.000000e+00 : f64}
+// CHECK: mv.attention %{{.+}}, %{{.+}}, %{{.+}} {causal, scale = 5.000000e-01 : f64}
+func.func @masks(%q: tensor<6x3x4xf32>, %k: tensor<6x3x4xf32>, %v: tensor<6x3x4xf32>, %keep: tensor<1x3xi1>) -> (tensor<6x3x4xf32>, tensor<6x3x4xf32>, tensor<6x3x4xf32>, tensor<6x3x4xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %low = arith.constant -3.4e38 : f32
+  %two = arith.constant 2.0 : f32
+  %e = tensor.empty() : tensor<6x3x3xf32>
+  %s = mv.matmul %q, %k {transpose_rhs} : (tensor<6x3x4xf32>, tensor<6x3x4xf32>) -> tensor<6x3x3xf32>
+  %triangle = arith.constant dense<[[0.0, 0xFF800000, 0xFF800000], [0.0, 0.0, 0xFF800000], [0.0, 0.0, 0.0]]> : tensor<3x3xf32>
+  %a = linalg.generic {indexing_maps = [#id, #m, #id], iterator_types = ["parallel", "parallel", "parallel"]} ins(%s, %triangle : tensor<6x3x3xf32>, tensor<3x3xf32>) outs(%e : tensor<6x3x3xf32>) {
+  ^bb0(%x: f32, %y: f32, %o: f32):
+    %r = arith.addf %x, %y : f32
+    linalg.yield %r : f32
+  } -> tensor<6x3x3xf32>
+  %ap = mv.softmax %a {dim = 2 : i64} : tensor<6x3x3xf32>
+  %ar = mv.matmul %ap, %v : (tensor<6x3x3xf32>, tensor<6x3x4xf32>) -> tensor<6x3x4xf32>
+
+  %t = mv.matmul %q, %k {transpose_rhs} : (tensor<6x3x4xf32>, tensor<6x3x4xf32>) -> tensor<6x3x3xf32>
+  %em = tensor.empty() : tensor<1x3xf32>
+  %mask = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%keep : tensor<1x3xi1>) outs(%em : tensor<1x3xf32>) {
+  ^bb0(%x: i1, %o: f32):
+    %r = arith.select %x, %zero, %low : f32
+    linalg.yield %r : f32
+  } -> tensor<1x3xf32>
+  %b = linalg.generic {indexing_maps = [#id, #k, #id], iterator_types = ["parallel", "parallel", "parallel"]} ins(%t, %mask : tensor<6x3x3xf32>, tensor<1x3xf32>) outs(%e : tensor<6x3x3xf32>) {
+  ^bb0(%x: f32, %y: f32, %o: f32):
+    %r = arith.addf %x, %y : f32
+    linalg.yield %r : f32
+  } -> tensor<6x3x3xf32>
+  %bp = mv.softmax %b {dim = 2 : i64} : tensor<6x3x3xf32>
+  %bg = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel", "parallel"]} ins(%bp : tensor<6x3x3xf32>) outs(%e : tensor<6x3x3xf32>) {
+  ^bb0(%x: f32, %o: f32):
+    %n = arith.cmpf uno, %x, %x : f32
+    %r = arith.select %n, %zero, %x : f32
+    linalg.yield %r : f32
+  } -> tensor<6x3x3xf32>
+  %br = mv.matmul %bg, %v : (tensor<6x3x3xf32>, tensor<6x3x4xf32>) -> tensor<6x3x4xf32>
+
+  %u = mv.matmul %k, %q {transpose_rhs} : (tensor<6x3x4xf32>, tensor<6x3x4xf32>) -> tensor<6x3x3xf32>
+  %c = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel", "parallel"]} ins(%u : tensor<6x3x3xf32>) outs(%e : tensor<6x3x3xf32>) {
+  ^bb0(%x: f32, %o: f32):
+    %r = arith.addf %x, %two : f32
+    linalg.yield %r : f32
+  } -> tensor<6x3x3xf32>
+  %cp = mv.softmax %c {dim = 2 : i64} : tensor<6x3x3xf32>
+  %cr = mv.matmul %cp, %v : (tensor<6x3x3xf32>, tensor<6x3x4xf32>) -> tensor<6x3x4xf32>
+
+  %bits = arith.constant dense<[[true, false, false], [true, true, false], [true, true, true]]> : tensor<3x3xi1>
+  %dr = mv.attention %q, %k, %v mask %bits {scale = 5.0e-01 : f64} : (tensor<6x3x4xf32>, tensor<6x3x4xf32>, tensor<6x3x4xf32>, tensor<3x3xi1>) -> tensor<6x3x4xf32>
+  return %ar, %br, %cr, %dr : tensor<6x3x4xf32>, tensor<6x3x4xf32>, tensor<6x3x4xf32>, tensor<6x3x4xf32>
+}
