@@ -115,12 +115,12 @@ Peak marver::measurePeak(int threads) {
       std::vector<uint64_t>(bytes / sizeof(uint64_t) /
                                 static_cast<size_t>(std::min(threads, 4)),
                             1));
-  volatile uint64_t sink;
   peak.gbytes =
       bestRate(threads,
                [&](int i) {
                  const auto &buffer = buffers[static_cast<size_t>(i)];
-                 sink = readStreams(buffer);
+                 uint64_t sum = readStreams(buffer);
+                 __asm__ volatile("" : : "r"(sum)); // not optimized away
                  return static_cast<double>(buffer.size() * sizeof(uint64_t));
                }) /
       1e9;
