@@ -31,26 +31,24 @@ using namespace mlir;
 
 namespace marver {
 
-void buildLowerToLLVMPipeline(OpPassManager &manager) {
-  manager.addPass(createCanonicalizerPass());
-  manager.addPass(createCSEPass());
-  manager.addPass(createLoopInvariantCodeMotionPass());
-  manager.addPass(createSCFToControlFlowPass());
-  // Host functions only: views become addresses and arithmetic.
-  manager.addPass(memref::createExpandStridedMetadataPass());
-  manager.addPass(createLowerAffinePass());
-  manager.addPass(createConvertVectorToLLVMPass());
-  manager.addPass(createConvertMathToLLVMPass());
-  // What has no intrinsic becomes a call that the support library answers.
-  manager.addPass(createConvertMathToLibmPass());
-  manager.addPass(createFinalizeMemRefToLLVMConversionPass());
-  manager.addPass(createConvertIndexToLLVMPass());
-  manager.addPass(createArithToLLVMConversionPass());
-  manager.addPass(createConvertControlFlowToLLVMPass());
-  manager.addPass(createUBToLLVMConversionPass());
-  manager.addPass(createConvertFuncToLLVMPass());
-  manager.addPass(createReconcileUnrealizedCastsPass());
-  manager.addPass(createCSEPass());
+LogicalResult LoweringPool::lower(ModuleOp module) {
+  std::unique_ptr<PassManager> manager;
+  {
+    std::lock_guard<std::mutex> guard(mutex);
+    if (!idle.empty()) {
+      manager = std::move(idle.back());
+      idle.pop_back();
+    }
+  }
+  if (!manager) {
+    manager = std::make_unique<PassManager>(context);
+    manager->enableVerifier(false);
+    buildLowerToLLVMPipeline(*manager);
+  }
+  LogicalResult result = manager->run(module);
+  std::lock_guard<std::mutex> guard(mutex);
+  idle.push_back(std::move(manager));
+  return result;
 }
 
 void registerCodegenDialects(DialectRegistry &registry) {
@@ -180,7 +178,8 @@ FailureOr<NativeObject> compileToObject(llvm::Module &module, StringRef name,
 }
 
 FailureOr<NativeObject> compileToObject(ModuleOp module, StringRef name,
-                                        const CodegenOptions &options) {
+                                        const CodegenOptions &options,
+                                        LoweringPool &pool) {
   double start = secondsNow();
   MLIRContext *context = module.getContext();
   dump(options, name, ".mlir",
@@ -199,10 +198,7 @@ FailureOr<NativeObject> compileToObject(ModuleOp module, StringRef name,
                       machine->createDataLayout().getStringRepresentation()));
   module->setAttr(LLVM::LLVMDialect::getTargetTripleAttrName(),
                   StringAttr::get(context, options.target.triple));
-  PassManager manager(context);
-  manager.enableVerifier(false);
-  buildLowerToLLVMPipeline(manager);
-  if (failed(manager.run(module)))
+  if (failed(pool.lower(module)))
     return failure();
 
   llvm::LLVMContext llvmContext;

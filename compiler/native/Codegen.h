@@ -22,7 +22,10 @@
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
 #include <chrono>
+#include <memory>
+#include <mutex>
 #include <string>
+#include <vector>
 
 namespace llvm {
 class Module;
@@ -62,13 +65,29 @@ inline double secondsNow() {
 /// the LLVM dialect.
 void buildLowerToLLVMPipeline(mlir::OpPassManager &manager);
 
+/// Pass managers that are ready to lower a module, one for each thread that
+/// asks for one at the same time: making one ready takes longer than a small
+/// kernel.
+class LoweringPool {
+public:
+  explicit LoweringPool(mlir::MLIRContext *context) : context(context) {}
+
+  llvm::LogicalResult lower(mlir::ModuleOp module);
+
+private:
+  mlir::MLIRContext *context;
+  std::mutex mutex;
+  std::vector<std::unique_ptr<mlir::PassManager>> idle;
+};
+
 /// What translating the LLVM dialect to LLVM IR needs in the context.
 void registerCodegenDialects(mlir::DialectRegistry &registry);
 
 /// Compiles `module`, which is consumed (left in the LLVM dialect).
 llvm::FailureOr<NativeObject> compileToObject(mlir::ModuleOp module,
                                               llvm::StringRef name,
-                                              const CodegenOptions &options);
+                                              const CodegenOptions &options,
+                                              LoweringPool &pool);
 
 /// Machine code of an LLVM module whose triple and data layout are set: gives
 /// its functions the target's attributes and generates code.

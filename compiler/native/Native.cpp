@@ -26,7 +26,8 @@ namespace {
 
 /// Object code of `kernel`.
 FailureOr<NativeObject> compileKernel(mv::KernelOp kernel,
-                                      const CodegenOptions &options) {
+                                      const CodegenOptions &options,
+                                      LoweringPool &pool) {
   const KernelFamily *family = findKernelFamily(kernel.getFamily());
   if (!family)
     return kernel.emitError("no emitter for the family '")
@@ -39,7 +40,7 @@ FailureOr<NativeObject> compileKernel(mv::KernelOp kernel,
            << kernel.getFamily() << "' failed on " << kernel.getSymName();
   emitter.finish();
   double emitted = secondsNow();
-  auto object = compileToObject(*module, kernel.getSymName(), options);
+  auto object = compileToObject(*module, kernel.getSymName(), options, pool);
   if (failed(object))
     return kernel.emitError("no code for ") << kernel.getSymName();
   object->emitSeconds = emitted - start;
@@ -89,10 +90,11 @@ FailureOr<NativeModule> compileNative(ModuleOp module,
   // The host functions first: with many launches they take the longest.
   SmallVector<mv::KernelOp> kernels(module.getOps<mv::KernelOp>());
   SmallVector<NativeObject> objects(kernels.size() + 1);
+  LoweringPool pool(module.getContext());
   auto compileOne = [&](size_t number) -> LogicalResult {
     FailureOr<NativeObject> object =
-        number == 0 ? compileToObject(**host, "host", options)
-                    : compileKernel(kernels[number - 1], options);
+        number == 0 ? compileToObject(**host, "host", options, pool)
+                    : compileKernel(kernels[number - 1], options, pool);
     if (failed(object))
       return failure();
     objects[number] = std::move(*object);

@@ -215,7 +215,8 @@ void CompiledKernel::build(const KernelCase &kernel, llvm::StringRef cpu) {
   CodegenOptions options;
   options.target = target;
   options.dumpFolder = folder.str().str();
-  auto object = compileToObject(*emitted, "k", options);
+  LoweringPool pool(emitted->getContext());
+  auto object = compileToObject(*emitted, "k", options, pool);
   SmallString<128> file(folder);
   llvm::sys::path::append(file, "k.s");
   if (auto buffer = llvm::MemoryBuffer::getFile(file))

@@ -61,6 +61,7 @@ MappedImage buildImage(llvm::ArrayRef<std::string> texts) {
   registerCodegenDialects(registry);
   MLIRContext context(registry);
   CodegenOptions options = hostOptions();
+  LoweringPool pool(&context);
   SmallVector<NativeObject> objects;
   for (auto [number, text] : llvm::enumerate(texts)) {
     auto module = parseSourceString<ModuleOp>(text, &context);
@@ -69,7 +70,7 @@ MappedImage buildImage(llvm::ArrayRef<std::string> texts) {
       return failed;
     }
     auto object = compileToObject(
-        *module, ("kernel" + llvm::Twine(number)).str(), options);
+        *module, ("kernel" + llvm::Twine(number)).str(), options, pool);
     if (llvm::failed(object)) {
       failed.error = "the kernel does not compile";
       return failed;
