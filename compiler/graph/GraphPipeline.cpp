@@ -41,6 +41,8 @@ void marver::buildGraphPipeline(OpPassManager &manager,
     cleanUp();
     pm.addPass(createRaiseNormalizationPass());
     pm.addPass(createRaiseAttentionPass());
+    pm.addPass(createWidenContractionsPass());
+    pm.addPass(createFoldConstantsPass());
     pm.addPass(createFoldSpaceToDepthPass());
     pm.addPass(createFoldAffinePass());
     pm.addPass(createPackMatmulPass(target));
@@ -58,6 +60,7 @@ void marver::registerGraphPasses() {
   registerPass([] { return createSimplifyGraphPass(); });
   registerPass([] { return createFoldAffinePass(); });
   registerPass([] { return createFoldSpaceToDepthPass(); });
+  registerPass([] { return createWidenContractionsPass(); });
   registerPass([] { return createRaiseNormalizationPass(); });
   registerPass([] { return createRaiseAttentionPass(); });
   registerPass([] { return createPackMatmulPass({}); });

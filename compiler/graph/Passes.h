@@ -45,6 +45,8 @@ std::unique_ptr<mlir::Pass> createFoldSpaceToDepthPass();
 std::unique_ptr<mlir::Pass> createRaiseAttentionPass();
 /// Recognizes softmax and norms written in primitives.
 std::unique_ptr<mlir::Pass> createRaiseNormalizationPass();
+/// Computes f16 and bf16 contractions with f32 kernels.
+std::unique_ptr<mlir::Pass> createWidenContractionsPass();
 /// Packs the constant right-hand sides of matrix products.
 std::unique_ptr<mlir::Pass> createPackMatmulPass(const TargetInfo &target);
 /// Chooses the blocked layout.
