@@ -490,6 +490,7 @@ const OpTable &operators() {
     addElementwise(result);
     addReductions(result);
     addShapes(result);
+    addComposite(result);
     addCreation(result);
     addContractions(result);
     addNormalization(result);

@@ -146,6 +146,7 @@ struct OpEntry {
 void addElementwise(OpTable &table);
 void addReductions(OpTable &table);
 void addShapes(OpTable &table);
+void addComposite(OpTable &table);
 void addCreation(OpTable &table);
 void addContractions(OpTable &table);
 void addNormalization(OpTable &table);

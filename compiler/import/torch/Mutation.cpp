@@ -86,11 +86,27 @@ void Mutations::prepare() {
 
 void Mutations::visit(const Node &node, bool isInPlace) {
   ++position;
+  // unsqueeze_(x) changes no element: the name has another shape from now on.
+  std::string functional = node.target;
+  if (size_t at = functional.rfind("_."); isInPlace && at != std::string::npos)
+    functional.erase(at, 1);
+  const bool isReshaped = isInPlace && viewKind(functional) != ViewKind::None &&
+                          viewKind(functional) != ViewKind::Same;
   ViewKind kind = isInPlace ? ViewKind::Same : viewKind(node.target);
   if (kind == ViewKind::None || node.inputs.empty() ||
       node.inputs[0].second.kind != Argument::Tensor)
     return;
   const std::string &base = node.inputs[0].second.text;
+  if (isReshaped) {
+    if (viewsOf.contains(base) || views.contains(base))
+      graph.b.fail("it changes the shape of '" + base +
+                   "', of which there are views; export the program without "
+                   "in-place operators: "
+                   "exported_program.run_decompositions({})");
+    else if (!node.outputs.empty() && node.outputs[0].kind == Argument::Tensor)
+      graph.setTensor(base, graph.tensor(node.outputs[0].text));
+    return;
+  }
 
   bool isCertain = true;
   const TensorMeta *from = graph.meta(base);

@@ -474,7 +474,8 @@ public:
     if (program.schemaMajor != 8) {
       fail("schema version " + Twine(program.schemaMajor) + "." +
            Twine(program.schemaMinor) + " (PyTorch " + program.torchVersion +
-           ") is not supported; version 8 is, which PyTorch 2.9 to 2.13 write");
+           ") is not supported; version 8 is, which PyTorch 2.9 and newer "
+           "write");
       return;
     }
     // Ranges first: the normal form of an expression makes use of them.

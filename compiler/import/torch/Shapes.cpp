@@ -457,6 +457,15 @@ Value meshgrid(Call &c) {
   return nullptr;
 }
 
+Value broadcastTensors(Call &c) {
+  SmallVector<Value> xs = c.tensors("tensors");
+  if (c.b.failed() || is_contained(xs, nullptr))
+    return nullptr;
+  for (auto [i, x] : enumerate(xs))
+    c.results.push_back(c.b.expand(x, c.resultDims(i)));
+  return nullptr;
+}
+
 constexpr OpEntry entries[] = {
     {"aten.view.default", reshapeToResult},
     {"aten.view_copy.default", reshapeToResult},
@@ -478,6 +487,7 @@ constexpr OpEntry entries[] = {
     {"aten.expand_copy.default", expand},
     {"aten.expand_as.default", expand},
     {"aten.broadcast_to.default", expand},
+    {"aten.broadcast_tensors.default", broadcastTensors},
     {"aten.transpose.int", transpose<dim0, dim1>},
     {"aten.transpose_copy.int", transpose<dim0, dim1>},
     {"aten.swapdims.default", transpose<dim0, dim1>},
@@ -501,6 +511,9 @@ constexpr OpEntry entries[] = {
     {"aten.split_with_sizes.default", split},
     {"aten.split_with_sizes_copy.default", split},
     {"aten.chunk.default", split},
+    {"aten.unsafe_chunk.default", split},
+    {"aten.unsafe_split.Tensor", split},
+    {"aten.unsafe_split_with_sizes.default", split},
     {"aten.tensor_split.sections", split},
     {"aten.tensor_split.indices", split},
     {"aten.unbind.int", unbind},
