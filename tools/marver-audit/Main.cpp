@@ -29,7 +29,7 @@ llvm::ArrayRef<uint8_t> bytesOf(const llvm::MemoryBuffer &buffer) {
 void print(const Finding &finding, llvm::ArrayRef<uint8_t> bytes) {
   llvm::ArrayRef<uint8_t> shown =
       bytes.slice(finding.offset, std::min<uint64_t>(finding.size, 48));
-  llvm::outs() << llvm::format_hex(finding.offset, 10) << " " << finding.section
+  llvm::outs() << llvm::format_hex(finding.offset, 0) << " " << finding.section
                << ": " << finding.what << ": "
                << llvm::toHex(shown.take_front(24), /*LowerCase=*/true)
                << " \"";
