@@ -170,6 +170,13 @@ def compile_model(tools, source, module):
     return min(times)
 
 
+def weight_bytes(path):
+    """Of the model's initializers: what a module holds at least."""
+    import onnx
+
+    return sum(len(w.raw_data) for w in onnx.load(path).graph.initializer)
+
+
 def fresh_process(tools, module, inputs):
     """Milliseconds of a whole marver-run process, from exec to exit: the minimum of ten."""
     command = [tools.bin / "marver-run", module, "--output=@/dev/null", *[f"--input=@{x}" for x in inputs]]
@@ -239,7 +246,7 @@ def main():
         seconds = compile_model(tools, source, module)
         marver = Marver(tools, module, folder, meta, 1, work)
         worst = error(meta, folder, marver.outputs())
-        facts = {"compile_s": seconds, "module_bytes": module.stat().st_size, "weight_bytes": 4 * meta["params"],
+        facts = {"compile_s": seconds, "module_bytes": module.stat().st_size, "weight_bytes": weight_bytes(folder / f"{name}.onnx"),
                  "process_ms": fresh_process(tools, module, marver.inputs), "error": worst}
         result["models"][name] = facts
         rows.append([name, f"{facts['compile_s']:.2f}", f"{facts['process_ms']:.1f}", f"{facts['module_bytes'] / 1e6:.2f}",
@@ -249,7 +256,7 @@ def main():
     table(["model", "compile s", "process from start to end ms", "module MB", "weights MB", "error / max"], rows)
 
     rows = []
-    for name in ("marver-run", "marver-bench", "marver-compile", "marver-audit"):
+    for name in sorted(path.name for path in tools.bin.glob("marver-*") if not path.name.endswith("-tests")):
         size = stripped_size(tools.bin / name)
         result["binaries"][name] = size
         rows.append([name, f"{size / 1e3:.0f}"])
