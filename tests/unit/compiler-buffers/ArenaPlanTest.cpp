@@ -61,8 +61,8 @@ TEST(ArenaPlan, RandomItemsNeverOverlap) {
     llvm::SmallVector<ArenaItem> items;
     for (int i = 0, n = random() % 40; i < n; ++i) {
       int64_t first = random() % 30;
-      items.push_back({first, first + int64_t(random() % 6),
-                       int64_t(random() % 5000)});
+      items.push_back(
+          {first, first + int64_t(random() % 6), int64_t(random() % 5000)});
     }
     ArenaOffsets plan = planOffsets(items);
     auto slots = planSlots(items);
