@@ -18,6 +18,7 @@
 #include "compiler/kernels/Passes.h"
 #include "compiler/native/Codegen.h"
 #include "compiler/native/HostLowering.h"
+#include "compiler/native/Native.h"
 #include "compiler/native/Target.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
@@ -79,7 +80,10 @@ static void buildKernelsPipeline(OpPassManager &manager,
 
 static void buildBuffersPipeline(OpPassManager &manager,
                                  const PipelineOptions &options) {
+  // Before kernels are shared, and once more for the checks of the shapes.
+  manager.addPass(createNumberPlacesPass());
   marver::buildBuffersPipeline(manager, options.target);
+  manager.addPass(createNumberPlacesPass());
 }
 
 void buildStagePipeline(OpPassManager &manager, Stage stage,
