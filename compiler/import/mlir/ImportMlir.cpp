@@ -66,8 +66,7 @@ func::FuncOp findModel(ModuleOp module) {
   return nullptr;
 }
 
-/// Only what the graph stage knows; all complaints at once.
-LogicalResult checkOperations(func::FuncOp function) {
+LogicalResult checkSignature(func::FuncOp function) {
   bool isGood = true;
   for (auto [kind, types] : {std::pair<StringRef, TypeRange>{
                                  "argument", function.getArgumentTypes()},
@@ -78,13 +77,26 @@ LogicalResult checkOperations(func::FuncOp function) {
                              << ", but only ranked tensors are supported";
         isGood = false;
       }
-  function->walk([&](Operation *op) {
-    if (op == function || isa<mv::MvDialect>(op->getDialect()) ||
-        isa<arith::ArithDialect, linalg::LinalgDialect, math::MathDialect,
-            scf::SCFDialect, tensor::TensorDialect>(op->getDialect()) ||
-        isa<func::ReturnOp>(op))
+  return success(isGood);
+}
+
+/// Only what the graph stage knows; all complaints at once.
+LogicalResult checkOperations(ModuleOp module) {
+  bool isGood = true;
+  module->walk([&](Operation *op) {
+    // Loops and branches on scalars are fine, those on tensors are not there
+    // yet.
+    bool isLoopOnTensors =
+        isa<scf::SCFDialect>(op->getDialect()) &&
+        llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorType>);
+    if (!isLoopOnTensors &&
+        (isa<ModuleOp, func::FuncOp, func::CallOp, func::ReturnOp>(op) ||
+         isa<mv::MvDialect, arith::ArithDialect, linalg::LinalgDialect,
+             math::MathDialect, scf::SCFDialect, tensor::TensorDialect>(
+             op->getDialect())))
       return;
     op->emitError() << "operation " << op->getName()
+                    << (isLoopOnTensors ? " on tensors" : "")
                     << " is not supported in a model";
     isGood = false;
   });
@@ -226,12 +238,20 @@ OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
     model.setSymName(request.entry);
   }
 
+  // Before anything is simplified away, so that all of it is complained about.
+  if (failed(checkSignature(model)) ||
+      (!request.signatureOnly && failed(checkOperations(*module))))
+    return nullptr;
   PassManager inliner(context);
   inliner.addPass(createInlinerPass());
   inliner.addPass(createSymbolDCEPass());
   if (failed(inliner.run(*module)))
     return nullptr;
-  if (!request.signatureOnly && failed(checkOperations(model)))
+  WalkResult calls = model.walk([&](func::CallOp call) {
+    call.emitError("calls of functions that call themselves are not supported");
+    return WalkResult::interrupt();
+  });
+  if (calls.wasInterrupted())
     return nullptr;
   if (failed(overrideShapes(model, request.shapes)))
     return nullptr;
