@@ -15,6 +15,7 @@
 #include "compiler/ir/Constants.h"
 #include "compiler/ops/Ops.h"
 #include "compiler/ops/ScalarMath.h"
+#include "marver/abi.h"
 
 using namespace mlir;
 using namespace marver;
@@ -484,6 +485,9 @@ std::pair<Value, Value> OpsBuilder::topk(Value x, Dim k, int64_t axis,
          " elements");
     return none;
   }
+  if (!wanted || !length)
+    check(compare(arith::CmpIPredicate::sle, k, size), MV_FAILURE_SHAPE,
+          "fewer elements than are asked for");
   int64_t last = rankOf(x) - 1;
   Value rows = moveAxis(x, *position, last);
   Value order = rankOfElements(*this, rows, largest);

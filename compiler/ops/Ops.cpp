@@ -53,6 +53,7 @@ Value OpsBuilder::indexValue(Dim dim) {
 }
 
 RankedTensorType OpsBuilder::typeFor(ArrayRef<Dim> dims, Type element) {
+  requireSizes(dims);
   SmallVector<int64_t> sizes;
   for (Dim dim : dims)
     sizes.push_back(known(dim).value_or(ShapedType::kDynamic));
@@ -481,6 +482,22 @@ void OpsBuilder::check(Value condition, int code, const Twine &message) {
   if (getConstantIntValue(condition) == 1)
     return;
   mv::CheckOp::create(*this, condition, code, message.str());
+}
+
+/// A size that comes out of data, or of a window larger than its input, may be
+/// negative: nothing may be computed on it.
+void OpsBuilder::requireSizes(ArrayRef<Dim> dims) {
+  for (Dim dim : dims) {
+    if (known(dim) || isNonNegative(dim))
+      continue;
+    Value value = cast<Value>(dim);
+    Attribute key = getStringAttr("size");
+    remember(key.getAsOpaquePointer(), {value}, [&]() -> Value {
+      Value good = compare(arith::CmpIPredicate::sge, dim, index(0));
+      check(good, MV_FAILURE_SHAPE, "a size is negative");
+      return good;
+    });
+  }
 }
 
 bool OpsBuilder::requireEqual(Dim a, Dim b, const Twine &what) {

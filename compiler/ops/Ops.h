@@ -251,6 +251,9 @@ public:
   bool requireEqual(Dim a, Dim b, const llvm::Twine &what);
   /// A run-time check of `condition` (i1); code is MV_FAILURE_*.
   void check(Value condition, int code, const llvm::Twine &message);
+  /// Adds run-time checks that dims are sizes: not negative. Every builder does
+  /// this for its result, through `typeFor`.
+  void requireSizes(llvm::ArrayRef<Dim> dims);
 
   /// Axis counted from the front; fails (nullopt) when out of range.
   std::optional<int64_t> axis(int64_t axis, int64_t rank);

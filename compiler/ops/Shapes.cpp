@@ -672,18 +672,14 @@ Value OpsBuilder::pad(Value x, ArrayRef<Dim> low, ArrayRef<Dim> high,
     return fail("needs a low and a high pad for each of " + Twine(rankOf(x)) +
                 " dims");
   // Negative pads crop.
-  Dims before(low), after(high);
+  Dims before, after;
   Value source = x;
   for (int64_t axis = 0; axis < rankOf(x); ++axis) {
-    Dim dropped = index(0), dropLast = index(0);
-    if (auto number = known(before[axis]); number && *number < 0) {
-      dropped = index(-*number);
-      before[axis] = index(0);
-    }
-    if (auto number = known(after[axis]); number && *number < 0) {
-      dropLast = index(-*number);
-      after[axis] = index(0);
-    }
+    Dim zero = index(0);
+    Dim dropped = max(zero, sub(zero, low[axis]));
+    Dim dropLast = max(zero, sub(zero, high[axis]));
+    before.push_back(max(zero, low[axis]));
+    after.push_back(max(zero, high[axis]));
     Dim size = sub(dim(source, axis), add(dropped, dropLast));
     if (auto number = known(size); number && *number < 0)
       return fail("pads crop more than a dim holds");
