@@ -135,8 +135,34 @@ Value OpsBuilder::reshape(Value x, ArrayRef<Dim> wanted) {
     // The number of elements is only known when the model runs.
     if (!requireEqual(from, to, "number of elements of a reshape"))
       return nullptr;
-    Value shape = dimsToTensor(target, getIndexType());
-    return withDims(tensor::ReshapeOp::create(*this, type, x, shape), target);
+    // All dims to one and back: no shape has to be computed for that.
+    using Groups = SmallVector<ReassociationIndices>;
+    auto all = [](size_t rank) {
+      return rank == 0 ? Groups{}
+                       : Groups{llvm::to_vector_of<int64_t, 2>(
+                             llvm::seq<int64_t>(rank))};
+    };
+    auto flatType = [&](std::optional<int64_t> size) {
+      return RankedTensorType::get({size.value_or(ShapedType::kDynamic)},
+                                   element);
+    };
+    Value flat = x;
+    if (source.empty())
+      flat = tensor::ExpandShapeOp::create(*this, flatType(1), x, all(0),
+                                           Dims{index(1)});
+    else if (source.size() > 1)
+      flat = tensor::CollapseShapeOp::create(*this, flatType(fromNumber), x,
+                                             all(source.size()));
+    RankedTensorType wantedType =
+        flatType(type.hasStaticShape() ? toNumber : std::nullopt);
+    if (flat.getType() != wantedType)
+      flat = tensor::CastOp::create(*this, wantedType, flat);
+    if (target.empty())
+      flat = tensor::CollapseShapeOp::create(*this, type, flat, all(0));
+    else if (target.size() > 1)
+      flat = tensor::ExpandShapeOp::create(*this, type, flat,
+                                           all(target.size()), target);
+    return withDims(flat, target);
   }
   bool collapses = false, expands = false;
   Dims middle;

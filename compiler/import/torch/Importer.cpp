@@ -14,8 +14,10 @@
 
 #include "compiler/import/Import.h"
 #include "compiler/import/torch/Call.h"
+#include "compiler/import/torch/Guards.h"
 #include "compiler/import/torch/Mutation.h"
 #include "compiler/import/torch/Weights.h"
+#include "marver/abi.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
 
@@ -48,6 +50,7 @@ private:
   LogicalResult unify(const SymExpr &size, int64_t value, const Twine &input);
   LogicalResult fix(unsigned symbol, int64_t value);
   LogicalResult makeFunction();
+  LogicalResult addGuards();
   LogicalResult checkOperators();
   LogicalResult importNodes();
   void importNode(const Node &node);
@@ -472,6 +475,40 @@ LogicalResult Importer::makeFunction() {
   return success();
 }
 
+/// Checks what the export demands of the sizes and the ranges do not give.
+LogicalResult Importer::addGuards() {
+  SmallVector<StringRef> texts;
+  for (StringRef text : program.guards)
+    text.split(texts, " and ");
+  for (StringRef text : texts) {
+    std::optional<Guard> guard = parseGuard(program, text);
+    if (!guard) {
+      emitWarning(fileLoc) << "the export's condition '" << text
+                           << "' is not understood; sizes that do not meet it "
+                              "are not refused";
+      continue;
+    }
+    SymExpr difference = program.symbols.sub(guard->left, guard->right);
+    std::optional<bool> known =
+        decide(guard->relation, program.symbols.range(difference));
+    if (known == true)
+      continue;
+    if (known == false)
+      return error() << "no sizes in the given ranges meet the export's "
+                        "condition "
+                     << text;
+    std::optional<Dim> left = emit(guard->left), right = emit(guard->right);
+    if (!left || !right)
+      continue;
+    using P = arith::CmpIPredicate;
+    static constexpr P predicates[] = {P::eq,  P::ne,  P::slt,
+                                       P::sle, P::sgt, P::sge};
+    b.check(b.compare(predicates[guard->relation], *left, *right),
+            MV_FAILURE_SHAPE, text);
+  }
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Nodes
 //===----------------------------------------------------------------------===//
@@ -670,7 +707,8 @@ OwningOpRef<ModuleOp> Importer::run() {
     return nullptr;
   if (request.signatureOnly)
     return std::move(module);
-  if (failed(importNodes()) || failed(makeReturn()) || failed(verify(*module)))
+  if (failed(addGuards()) || failed(importNodes()) || failed(makeReturn()) ||
+      failed(verify(*module)))
     return nullptr;
   return std::move(module);
 }

@@ -13,6 +13,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/import/torch/Call.h"
+#include "compiler/import/torch/Guards.h"
 #include "marver/abi.h"
 
 using namespace llvm;
@@ -98,33 +99,12 @@ std::optional<SymRange> provedDifference(Call &c) {
   return symbols.range(difference);
 }
 
-std::optional<bool> decide(arith::CmpIPredicate predicate, SymRange range) {
-  const bool isZero = range.min == 0 && range.max == 0;
-  const bool isNonZero = range.min > 0 || range.max < 0;
-  auto choose = [](bool yes, bool no) {
-    return yes || no ? std::optional(yes) : std::nullopt;
-  };
-  switch (predicate) {
-  case arith::CmpIPredicate::eq:
-    return choose(isZero, isNonZero);
-  case arith::CmpIPredicate::ne:
-    return choose(isNonZero, isZero);
-  case arith::CmpIPredicate::slt:
-    return choose(range.max < 0, range.min >= 0);
-  case arith::CmpIPredicate::sle:
-    return choose(range.max <= 0, range.min > 0);
-  case arith::CmpIPredicate::sgt:
-    return choose(range.min > 0, range.max <= 0);
-  default:
-    return choose(range.min >= 0, range.max < 0);
-  }
-}
-
 Value truth(Call &c, bool value) {
   return arith::ConstantOp::create(c.b, c.b.getBoolAttr(value)).getResult();
 }
 
-template <arith::CmpIPredicate predicate, arith::CmpFPredicate ofFloats>
+template <Guard::Relation relation, arith::CmpIPredicate predicate,
+          arith::CmpFPredicate ofFloats>
 Value compare(Call &c) {
   if (c.node.outputs.empty() || c.node.outputs[0].kind != Argument::SymBool)
     return nullptr;
@@ -144,7 +124,7 @@ Value compare(Call &c) {
     return nullptr;
   }
   if (std::optional<SymRange> range = provedDifference(c))
-    if (std::optional<bool> known = decide(predicate, *range)) {
+    if (std::optional<bool> known = decide(relation, *range)) {
       result = truth(c, *known);
       return nullptr;
     }
@@ -266,12 +246,12 @@ constexpr OpEntry entries[] = {
     {"torch.sym_min", size},
     {"torch.sym_sum", size},
     {"torch.sym_float", toFloat},
-    {"_operator.eq", compare<P::eq, F::OEQ>},
-    {"_operator.ne", compare<P::ne, F::UNE>},
-    {"_operator.lt", compare<P::slt, F::OLT>},
-    {"_operator.le", compare<P::sle, F::OLE>},
-    {"_operator.gt", compare<P::sgt, F::OGT>},
-    {"_operator.ge", compare<P::sge, F::OGE>},
+    {"_operator.eq", compare<Guard::Eq, P::eq, F::OEQ>},
+    {"_operator.ne", compare<Guard::Ne, P::ne, F::UNE>},
+    {"_operator.lt", compare<Guard::Lt, P::slt, F::OLT>},
+    {"_operator.le", compare<Guard::Le, P::sle, F::OLE>},
+    {"_operator.gt", compare<Guard::Gt, P::sgt, F::OGT>},
+    {"_operator.ge", compare<Guard::Ge, P::sge, F::OGE>},
     {"_operator.and_", logic<arith::AndIOp>},
     {"_operator.or_", logic<arith::OrIOp>},
     {"torch.sym_not", negation},

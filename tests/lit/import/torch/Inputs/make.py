@@ -125,6 +125,11 @@ class Branch(nn.Module):
         return torch.cond(x.sum() > 0, lambda x: x + 1, lambda x: x - 1, (x,))
 
 
+class Guarded(nn.Module):
+    def forward(self, x):
+        return x.reshape(-1, 3).sum(1)
+
+
 class Checked(nn.Module):
     def forward(self, x, count):
         n = count.item()
@@ -153,6 +158,7 @@ def main():
     options = {"b": torch.ones(2, dtype=torch.uint8), "a": x(1)}
     save("signature", Signature(), (x(2), x(5), options, 3), kwargs={"extra": x(2)})
     save("branch", Branch(), (x(3),))
+    save("guarded", Guarded(), (x(9),), {"x": {0: Dim.AUTO}})
     save("checked", Checked(), (x(3), torch.tensor(4)))
 
     # The layouts of earlier versions, as far as they are looked at.
