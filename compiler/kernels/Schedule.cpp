@@ -297,6 +297,87 @@ int64_t product(ArrayRef<int64_t> sizes) {
 // Families
 //===----------------------------------------------------------------------===//
 
+/// Winograd's F(4x4, 3x3), where it is faster than the definition and its
+/// transformed weights or inputs are not too much scratch memory.
+std::optional<KernelChoice> chooseWinograd(mv::PackedConvOp op,
+                                           const TargetInfo &target) {
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  auto result = cast<RankedTensorType>(op.getResult().getType());
+  auto isOne = [](int64_t value) { return value == 1; };
+  if (op.getSpatialRank() != 2 || !op.getInputBlocked() ||
+      !llvm::all_of(op.getStrides(), isOne) ||
+      !llvm::all_of(op.getDilations(), isOne) || filter.getShape()[1] != 3 ||
+      filter.getShape()[2] != 3 || isDynamic(result.getShape()[2]) ||
+      isDynamic(result.getShape()[3]))
+    return std::nullopt;
+  int64_t lanes = target.lanes;
+  int64_t height = result.getShape()[2], width = result.getShape()[3];
+  int64_t channels = op.getInChannels();
+  int64_t channelBlocks = ceilDiv(channels, lanes);
+  int64_t panelWidth = filter.getShape().back();
+  int64_t panelCount = filter.getShape().front();
+  int64_t vectors = panelWidth / lanes, blocks = panelCount * vectors;
+  int64_t tileRows = ceilDiv(height, 4), tileColumns = ceilDiv(width, 4);
+  int64_t tiles = tileRows * tileColumns;
+
+  // Cycles of one core: products at two FMAs a cycle, and the transforms'
+  // loads, stores and additions per vector.
+  double direct = 0.5 * height * width * 9 * channels * blocks;
+  double products = 0.5 * tiles * 36 * channels * blocks;
+  double transforms = double(tiles) * (channelBlocks * 80 + blocks * 80) +
+                      double(channels) * blocks * 50;
+  if (1.1 * (products * 1.1 + transforms) > direct)
+    return std::nullopt;
+
+  constexpr int64_t kMostScratch = 4 << 20;
+  int64_t weightBytes = 36 * channels * panelWidth * 4;
+  int64_t tileBytes = 36 * (channelBlocks + 1) * lanes * 4;
+  bool byPanels = weightBytes * panelCount > kMostScratch;
+  if (byPanels &&
+      (weightBytes > kMostScratch || tileBytes * tiles > kMostScratch / 2))
+    return std::nullopt;
+
+  // Strips of tile rows, enough of them to share out.
+  int64_t batch = std::max<int64_t>(guess(result.getShape()[0], 1), 1);
+  int64_t stripRows = std::max<int64_t>(tileRows * batch / kWantedUnits, 1);
+  stripRows = std::min(stripRows, std::max<int64_t>(64 / tileColumns, 1));
+  int64_t run = byPanels ? tiles : std::min(stripRows, tileRows) * tileColumns;
+  // Tiles of a register tile: those that divide a run best, and of nearly
+  // equal ones the most, which read the weights least often.
+  int64_t most = std::min(mostPixels(vectors, 64, target), run);
+  auto cost = [&](int64_t pixels) {
+    return double(ceilDiv(run, pixels)) *
+           stepCycles(pixels, vectors, channels, target);
+  };
+  double best = cost(most);
+  for (int64_t pixels = 1; pixels < most; ++pixels)
+    best = std::min(best, cost(pixels));
+  int64_t gemmTiles = most;
+  while (cost(gemmTiles) > best * 1.08)
+    --gemmTiles;
+  // The block's transformed input and products stay in the L2 cache; by panels,
+  // only the products are the block's own.
+  int64_t blockBytes = 36 * panelWidth * 4 + (byPanels ? 0 : tileBytes);
+  int64_t fitting =
+      (byPanels ? target.l2Bytes / 4 : target.l2Bytes * 3 / 4) / blockBytes;
+  int64_t blockTiles =
+      std::clamp<int64_t>(fitting / gemmTiles, 1, 3) * gemmTiles;
+  blockTiles = std::min(blockTiles, roundUp(run, gemmTiles));
+  Builder builder(op.getContext());
+  std::string reason = llvm::formatv(
+      "Winograd F(4x4,3x3): {0:F1} instead of {1:F1} million cycles; split by "
+      "{2}",
+      (products + transforms) / 1e6, direct / 1e6,
+      byPanels ? "panels" : "rows of tiles");
+  return KernelChoice{
+      "winograd",
+      builder.getDictionaryAttr(
+          {pairAttr(builder, "tile", gemmTiles, blockTiles),
+           pairAttr(builder, "strip", stripRows, 0),
+           builder.getNamedAttr("by_panels", builder.getBoolAttr(byPanels)),
+           builder.getNamedAttr("reason", builder.getStringAttr(reason))})};
+}
+
 std::optional<KernelChoice> chooseConv(mv::PackedConvOp op,
                                        const TargetInfo &target) {
   auto input = cast<RankedTensorType>(op.getInput().getType());
@@ -308,6 +389,8 @@ std::optional<KernelChoice> chooseConv(mv::PackedConvOp op,
       !filter.hasStaticShape() || result.getShape().back() != target.lanes ||
       filter.getShape().back() % target.lanes != 0)
     return std::nullopt;
+  if (std::optional<KernelChoice> winograd = chooseWinograd(op, target))
+    return winograd;
   int64_t spatial = op.getSpatialRank();
   ArrayRef<int64_t> out = result.getShape().slice(2, spatial);
   ArrayRef<int64_t> taps = filter.getShape().slice(1, spatial);

@@ -20,6 +20,8 @@
 //   streams  contraction: panels read side by side (matrix times vector)
 //   taps     depthwise: taps whose weights are in registers at one time
 //   unroll   contraction: reduction steps in the innermost loop's body
+//   by_panels winograd: parallel indices are panels, not strips of tile rows
+//            (its tile is [tiles of a register tile, tiles of a block])
 //   prefetch contraction: the next panel's weights are prefetched
 //   prefetch_rows  contraction: so is the input of the next tiles
 //

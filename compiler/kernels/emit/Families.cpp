@@ -13,7 +13,7 @@ const KernelFamily *marver::findKernelFamily(llvm::StringRef name) {
   static const KernelFamily *const families[] = {
       &pointwiseFamily, &attentionFamily,   &cumulativeSumFamily,
       &scatterFamily,   &contractionFamily, &depthwiseFamily,
-      &matmulFamily,    &poolFamily};
+      &matmulFamily,    &poolFamily,        &winogradFamily};
   for (const KernelFamily *family : families)
     if (family->name == name)
       return family;

@@ -27,6 +27,8 @@ extern const KernelFamily cumulativeSumFamily;
 extern const KernelFamily scatterFamily;
 /// mv.packed_conv and mv.packed_matmul.
 extern const KernelFamily contractionFamily;
+/// mv.packed_conv of 3x3 windows at stride 1, with fewer multiplications.
+extern const KernelFamily winogradFamily;
 /// mv.depthwise_conv.
 extern const KernelFamily depthwiseFamily;
 /// mv.matmul of two values.

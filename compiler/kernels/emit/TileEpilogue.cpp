@@ -41,8 +41,8 @@ TileEpilogue::TileEpilogue(KernelEmitter &emitter, Evaluator &evaluator,
       isLong(epilogueCost(emitter.kernel(), anchor) > kShortEpilogue) {}
 
 int64_t TileEpilogue::scratchBytes(mv::KernelOp kernel, Operation *anchor,
-                                   const TargetInfo &target) {
-  return epilogueCost(kernel, anchor) > kShortEpilogue
+                                   const TargetInfo &target, bool limited) {
+  return limited || epilogueCost(kernel, anchor) > kShortEpilogue
              ? target.vectorRegisters * target.lanes * 4
              : 0;
 }
@@ -54,8 +54,9 @@ void TileEpilogue::writeOne(Value value, const Point &point) {
 
 void TileEpilogue::write(
     ArrayRef<int64_t> sizes, ArrayRef<Value> values,
-    llvm::function_ref<Point(ArrayRef<Coordinate>)> pointOf) {
-  if (!isLong || values.size() == 1) {
+    llvm::function_ref<Point(ArrayRef<Coordinate>)> pointOf,
+    ArrayRef<Value> limits) {
+  if (limits.empty() && (!isLong || values.size() == 1)) {
     for (auto [number, value] : llvm::enumerate(values)) {
       SmallVector<Coordinate> at(sizes.size());
       int64_t rest = number;
@@ -68,8 +69,7 @@ void TileEpilogue::write(
   auto vector = cast<VectorType>(values.front().getType());
   Type type = vector.getElementType();
   int64_t lanes = vector.getNumElements();
-  Value base = e.address(e.scratch(), e.builder().getI8Type(),
-                         e.constant(scratchOffset));
+  Value base = e.scratch();
   for (auto [number, value] : llvm::enumerate(values))
     e.store(value, e.address(base, type, e.constant(number * lanes)), type);
   SmallVector<Coordinate> at(sizes.size());
@@ -85,7 +85,9 @@ void TileEpilogue::write(
       at[d] = math.of(i);
       loops(d + 1, e.add(e.mul(position, sizes[d]), i));
     };
-    if (sizes[d] == 1)
+    if (!limits.empty())
+      e.loop(e.constant(0), limits[d], 1, inside);
+    else if (sizes[d] == 1)
       inside(e.constant(0));
     else
       e.loop(e.constant(0), e.constant(sizes[d]), 1, inside);

@@ -29,16 +29,18 @@ public:
   TileEpilogue(KernelEmitter &emitter, Evaluator &evaluator,
                ResultWriter &writer, mlir::Operation *anchor);
 
-  /// Scratch bytes that a kernel with this anchor may need, at the start of the
-  /// thread's scratch memory plus `scratchOffset`.
+  /// Scratch bytes that a kernel with this anchor needs at the start of the
+  /// thread's scratch memory; `limited` if write() is given limits.
   static int64_t scratchBytes(mv::KernelOp kernel, mlir::Operation *anchor,
-                              const TargetInfo &target);
-  void setScratchOffset(int64_t bytes) { scratchOffset = bytes; }
+                              const TargetInfo &target, bool limited = false);
 
   /// Stores `values`, the anchor's vectors in a box of `sizes`, last dim
   /// fastest. `pointOf` turns a position in the box into the anchor's point.
+  /// With `limits`, only positions below them exist (one i64 value a dim, at
+  /// most the size).
   void write(llvm::ArrayRef<int64_t> sizes, llvm::ArrayRef<Value> values,
-             llvm::function_ref<Point(llvm::ArrayRef<Coordinate>)> pointOf);
+             llvm::function_ref<Point(llvm::ArrayRef<Coordinate>)> pointOf,
+             llvm::ArrayRef<Value> limits = {});
 
 private:
   void writeOne(Value value, const Point &point);
@@ -48,7 +50,6 @@ private:
   ResultWriter &writer;
   mlir::Value result;
   const bool isLong;
-  int64_t scratchOffset = 0;
 };
 
 } // namespace marver
