@@ -24,7 +24,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/buffers/ArenaPlan.h"
+#include "compiler/buffers/Homes.h"
 #include "compiler/buffers/Passes.h"
+#include "compiler/buffers/ShapeFunction.h"
 #include "compiler/buffers/Views.h"
 #include "compiler/ir/Constants.h"
 #include "compiler/ir/MvDialect.h"
@@ -35,28 +37,13 @@
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/IR/IRMapping.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/BLAKE3.h"
 
 using namespace mlir;
 
 namespace marver {
 namespace {
-
-/// Where a tensor made by a launch or a concat lives.
-struct Home {
-  enum Kind { Arena, Output, Part, InPlace };
-  Kind kind = Arena;
-  unsigned number = 0;     ///< of the output, of the concat's operand
-  tensor::ConcatOp concat; ///< Part
-  Value updated;           ///< InPlace: the operand whose memory is reused
-  /// Reshapes and permutations between the tensor and its place, nearest the
-  /// tensor first. The place has the layout of the last one's result.
-  SmallVector<Operation *> path;
-
-  /// Only reshapes: a contiguous place can as well take the tensor's own shape.
-  bool keepsOrder() const { return llvm::all_of(path, isReshape); }
-};
 
 /// Constants of the whole module, equal ones once.
 class ConstantTable {
@@ -110,16 +97,18 @@ public:
            const TargetInfo &target, int64_t &kernelNumber)
       : func(func), module(func->getParentOfType<ModuleOp>()), symbols(module),
         constants(constants), target(target), kernelNumber(kernelNumber),
-        b(func.getContext()) {}
+        b(func.getContext()), homes(func, symbols) {}
 
   LogicalResult run() {
     if (failed(checkForm()))
       return failure();
     body = &func.getBody().front();
     hoistScalars();
-    chooseHomes();
+    copyCarriedValues(*body);
+    homes.choose([this](Value size) { return dependsOnData(size); });
     copyWhereViewsFail();
-    return success(succeeded(rewrite()));
+    planArena();
+    return rewrite();
   }
 
 private:
@@ -128,11 +117,17 @@ private:
     if (!func.getBody().hasOneBlock())
       return func.emitOpError("has more than one block");
     WalkResult result = func.walk([&](Operation *op) {
-      if (op->getNumRegions() && op != func && !isa<linalg::LinalgOp>(op) &&
-          (llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorType>) ||
-           op->walk([](mv::LaunchOp) {
-               return WalkResult::interrupt();
-             }).wasInterrupted())) {
+      if (!holdsTensors(op))
+        return WalkResult::advance();
+      auto loop = dyn_cast<scf::WhileOp>(op);
+      if (loop && loop.getConditionOp().getArgs() !=
+                      ValueRange(loop.getBeforeArguments())) {
+        op->emitOpError("must pass what it carries on unchanged in its "
+                        "condition");
+        return WalkResult::interrupt();
+      }
+      if (!isa<scf::WhileOp, scf::ForOp, scf::IfOp, linalg::LinalgOp,
+               func::FuncOp>(op)) {
         op->emitOpError("has tensors in its regions, which is not supported");
         return WalkResult::interrupt();
       }
@@ -141,220 +136,104 @@ private:
     return failure(result.wasInterrupted());
   }
 
+  /// An operation with regions that work on tensors.
+  static bool holdsTensors(Operation *op) {
+    return op->getNumRegions() &&
+           op->walk([](Operation *inner) {
+               return llvm::any_of(inner->getResultTypes(),
+                                   llvm::IsaPred<TensorType>) ||
+                              llvm::any_of(inner->getOperandTypes(),
+                                           llvm::IsaPred<TensorType>)
+                          ? WalkResult::interrupt()
+                          : WalkResult::advance();
+             }).wasInterrupted();
+  }
+
   /// Moves arithmetic on dims to the function's start, so that every size can
   /// be used wherever a buffer is made.
   void hoistScalars() {
     DenseSet<Operation *> hoisted;
     Operation *last = nullptr;
-    for (Operation &op :
-         llvm::make_early_inc_range(body->without_terminator())) {
-      if (!isPure(&op) || op.getNumRegions() ||
-          llvm::any_of(op.getResultTypes(), llvm::IsaPred<TensorType>))
-        continue;
-      bool movable = llvm::all_of(op.getOperands(), [&](Value operand) {
-        Operation *def = operand.getDefiningOp();
-        return !def || hoisted.contains(def);
+    SmallVector<Operation *> candidates;
+    func.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (isa<linalg::LinalgOp, tensor::PadOp>(op))
+        return WalkResult::skip();
+      if (op != func && isPure(op) && op->getNumRegions() == 0 &&
+          !op->hasTrait<OpTrait::IsTerminator>() &&
+          llvm::none_of(op->getResultTypes(), llvm::IsaPred<TensorType>))
+        candidates.push_back(op);
+      return WalkResult::advance();
+    });
+    for (Operation *op : candidates) {
+      bool movable = llvm::all_of(op->getOperands(), [&](Value operand) {
+        if (auto argument = dyn_cast<BlockArgument>(operand))
+          return argument.getOwner() == body;
+        return hoisted.contains(operand.getDefiningOp());
       });
-      if (!movable || (op.getNumOperands() && isa<tensor::ExtractOp>(op)))
+      if (!movable || isa<tensor::ExtractOp>(op))
         continue;
       if (last)
-        op.moveAfter(last);
+        op->moveAfter(last);
       else
-        op.moveBefore(body, body->begin());
-      last = &op;
-      hoisted.insert(&op);
+        op->moveBefore(body, body->begin());
+      last = op;
+      hoisted.insert(op);
     }
     bodyStart = last ? last->getNextNode() : &body->front();
   }
 
-  bool isDefinition(Value value) {
-    return isa_and_nonnull<mv::LaunchOp, tensor::ConcatOp>(
-        value.getDefiningOp());
-  }
-
-  /// Homes of all definitions, the last first: a concat knows its home before
-  /// its operands choose theirs.
-  void chooseHomes() {
-    for (Operation &op : llvm::reverse(*body)) {
-      if (!isa<mv::LaunchOp, tensor::ConcatOp>(op))
-        continue;
-      for (Value result : op.getResults()) {
-        Home home;
-        SmallVector<Operation *> path;
-        permuted = Home();
-        findHome(result, result, path, home);
-        if (home.kind == Home::Arena)
-          home = permuted;
-        findInPlace(result, home);
-        if (home.kind == Home::Output)
-          takenOutputs.insert(home.number);
-        if (home.kind == Home::Part)
-          takenParts.insert({home.concat, home.number});
-        homes[result] = home;
-      }
-    }
-  }
-
-  /// Follows uses of `value` through reshapes to a place that takes `tensor`.
-  void findHome(Value tensor, Value value, SmallVector<Operation *> &path,
-                Home &home) {
-    for (OpOperand &use : value.getUses()) {
-      Operation *user = use.getOwner();
-      if (home.kind != Home::Arena || user->getBlock() != body)
-        return;
-      Home candidate;
-      candidate.path = path;
-      candidate.number = use.getOperandNumber();
-      if (isa<func::ReturnOp>(user)) {
-        candidate.kind = Home::Output;
-        if (takenOutputs.contains(candidate.number))
-          continue;
-      } else if (auto concat = dyn_cast<tensor::ConcatOp>(user)) {
-        candidate.kind = Home::Part;
-        candidate.concat = concat;
-        if (takenParts.contains({concat, candidate.number}))
-          continue;
-      } else if (isReshape(user) || isPermuted(user)) {
-        // A permuted tensor whose dims are merged lies in the merged order.
-        if (isReshape(user) && !candidate.keepsOrder() &&
-            placeFor(tensor, candidate) &&
-            !viewsHold(tensor, contiguous(tensor)))
-          permuted = candidate;
-        path.push_back(user);
-        findHome(tensor, user->getResult(0), path, home);
-        path.pop_back();
-        continue;
-      } else {
-        continue;
-      }
-      if (placeFor(tensor, candidate))
-        home = candidate;
-    }
-  }
-
-  static bool isPermuted(Operation *op) {
-    SmallVector<int64_t> permutation;
-    return isPermutedView(op, permutation);
-  }
-
-  /// Whether `tensor` and all its views can live in `home`.
-  bool placeFor(Value tensor, const Home &home) {
-    FailureOr<MemRefType> type = typeAt(tensor, home);
-    return succeeded(type) && viewsHold(tensor, *type);
-  }
-
-  /// The operand that the kernel behind `tensor` updates element by element (a
-  /// scatter) and that nobody reads afterwards; null if there is none.
-  Value updatedOperand(Value tensor) {
-    auto launch = tensor.getDefiningOp<mv::LaunchOp>();
-    if (!launch)
-      return Value();
-    auto kernel = symbols.lookup<mv::KernelOp>(launch.getKernel());
-    auto yielded = kernel.getTerminator()
-                       ->getOperand(cast<OpResult>(tensor).getResultNumber())
-                       .getDefiningOp<mv::ScatterOp>();
-    auto argument =
-        yielded ? dyn_cast<BlockArgument>(yielded.getInput()) : BlockArgument();
-    if (!argument)
-      return Value();
-    Value updated = launch.getInputs()[argument.getArgNumber()];
-    if (updated.getType() != tensor.getType() ||
-        llvm::count(launch.getInputs(), updated) != 1)
-      return Value();
-    for (Operation *user : updated.getUsers())
-      if (user != launch &&
-          (!isa<mv::LaunchOp>(user) || !user->isBeforeInBlock(launch)))
-        return Value();
-    return updated;
-  }
-
-  /// Updates in place what lives in the arena; an argument that is updated into
-  /// a result may share its memory with it (the caller decides).
-  void findInPlace(Value tensor, Home &home) {
-    Value updated = updatedOperand(tensor);
-    if (!updated)
+  /// A loop that hands one carried value on as another (or a part of it) needs
+  /// that value apart from the memory that the next iteration overwrites.
+  void copyCarriedValues(Block &block) {
+    for (Operation &op : llvm::make_early_inc_range(block))
+      if (isa<scf::WhileOp, scf::ForOp, scf::IfOp>(op))
+        for (Region &region : op.getRegions())
+          for (Block &inner : region)
+            copyCarriedValues(inner);
+    Operation *end = block.getTerminator();
+    if (!isa<scf::YieldOp>(end) || isa<scf::IfOp>(block.getParentOp()))
       return;
-    if (auto argument = dyn_cast<BlockArgument>(updated)) {
-      if (home.kind == Home::Output && home.path.empty())
-        func.setArgAttr(argument.getArgNumber(), "mv.alias",
-                        b.getI64IntegerAttr(home.number));
-    } else if (home.kind == Home::Arena && isDefinition(updated)) {
-      home.kind = Home::InPlace;
-      home.updated = updated;
-    }
-  }
-
-  static MemRefType contiguous(Value tensor) {
-    auto type = cast<RankedTensorType>(tensor.getType());
-    return MemRefType::get(type.getShape(), type.getElementType());
-  }
-
-  /// Layout of `tensor` in `home`.
-  FailureOr<MemRefType> typeAt(Value tensor, const Home &home) {
-    if (home.kind == Home::InPlace)
-      return typeAt(home.updated, homes[home.updated]);
-    MemRefType type;
-    if (home.kind == Home::Part) {
-      tensor::ConcatOp concat = home.concat;
-      FailureOr<MemRefType> whole =
-          typeAt(concat.getResult(), homes[concat.getResult()]);
-      if (failed(whole))
-        return failure();
-      type = partType(concat, home.number, *whole);
-    } else {
-      if (home.keepsOrder())
-        return contiguous(tensor);
-      type = contiguous(home.path.back()->getResult(0));
-    }
-    for (Operation *op : llvm::reverse(home.path)) {
-      FailureOr<MemRefType> undone = undoneType(op, type);
-      if (failed(undone))
-        return failure();
-      type = *undone;
-    }
-    return type;
-  }
-
-  /// Whether every view of `value` works on a buffer of that layout.
-  static bool viewsHold(Value value, MemRefType type) {
-    for (Operation *user : value.getUsers()) {
-      if (classify(user) != Role::View)
+    for (OpOperand &use : end->getOpOperands()) {
+      if (!isa<RankedTensorType>(use.get().getType()))
         continue;
-      FailureOr<MemRefType> view = viewType(user, type);
-      if (failed(view) || !viewsHold(user->getResult(0), *view))
-        return false;
+      Value source = use.get();
+      while (Operation *def = source.getDefiningOp()) {
+        if (classify(def) != Role::View)
+          break;
+        source = def->getOperand(0);
+      }
+      Value slot = slotOfArgument(source);
+      if (!slot || slot.getDefiningOp() != block.getParentOp() ||
+          (source == use.get() && slot == slotOfUse(use)))
+        continue;
+      b.setInsertionPoint(end);
+      use.set(copyOf(use.get(), end->getLoc()));
     }
-    return true;
   }
 
-  /// The layout that the memory of any tensor value will have.
-  MemRefType layoutOf(Value value) {
-    Operation *def = value.getDefiningOp();
-    if (isDefinition(value))
-      return *typeAt(value, homes[value]);
-    if (def && classify(def) == Role::View)
-      return *viewType(def, layoutOf(def->getOperand(0)));
-    return contiguous(value);
+  /// A copy of `source` by a launch at the current position.
+  Value copyOf(Value source, Location loc) {
+    return mv::LaunchOp::create(b, loc, TypeRange(source.getType()),
+                                copyKernel(source), ValueRange(source),
+                                ValueRange(), sizesOf(source), Value())
+        .getResult(0);
   }
 
   /// Inserts copies before views that their source's layout does not allow.
   void copyWhereViewsFail() {
-    for (Operation &op : llvm::make_early_inc_range(*body)) {
-      if (classify(&op) != Role::View)
+    SmallVector<Operation *> views;
+    func.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (classify(op) == Role::View)
+        views.push_back(op);
+    });
+    for (Operation *op : views) {
+      Value source = op->getOperand(0);
+      if (succeeded(viewType(op, homes.layoutOf(source))))
         continue;
-      Value source = op.getOperand(0);
-      if (succeeded(viewType(&op, layoutOf(source))))
-        continue;
-      b.setInsertionPoint(&op);
-      SmallVector<Value> dims;
-      for (OpFoldResult dim : hostDims(b, op.getLoc(), source))
-        if (auto value = dyn_cast<Value>(dim))
-          dims.push_back(value);
-      auto copy = mv::LaunchOp::create(
-          b, op.getLoc(), TypeRange(source.getType()), copyKernel(source),
-          ValueRange(source), ValueRange(), dims, Value());
-      op.setOperand(0, copy.getResult(0));
-      homes[copy.getResult(0)] = Home();
+      b.setInsertionPoint(op);
+      Value copy = copyOf(source, op->getLoc());
+      op->setOperand(0, copy);
+      homes.add(copy);
     }
   }
 
@@ -377,61 +256,64 @@ private:
   // Arena
   //===--------------------------------------------------------------------===//
 
-  /// The definition or argument whose memory a value's memory is part of.
-  Value rootOf(Value value) {
-    Operation *def = value.getDefiningOp();
-    if (!def)
-      return value;
-    if (classify(def) == Role::View)
-      return rootOf(def->getOperand(0));
-    if (isDefinition(value)) {
-      const Home &home = homes[value];
-      if (home.kind == Home::Part)
-        return rootOf(tensor::ConcatOp(home.concat).getResult());
-      if (home.kind == Home::InPlace)
-        return rootOf(home.updated);
-    }
-    return value;
-  }
-
-  /// Position of an operation's ancestor in the body.
-  int64_t position(Operation *op) {
-    return order.lookup(body->findAncestorOpInBlock(*op));
-  }
-
   bool dependsOnData(Value size) {
+    if (auto argument = dyn_cast<BlockArgument>(size))
+      return argument.getOwner() != body;
     Operation *def = size.getDefiningOp();
-    return def && !def->isBeforeInBlock(bodyStart);
+    return def->getBlock() != body || !def->isBeforeInBlock(bodyStart);
   }
 
-  LogicalResult planArena() {
+  /// From where to where the buffers of the arena are needed, in the numbers of
+  /// a walk over all operations. What a loop uses but does not make itself is
+  /// needed until its end.
+  llvm::MapVector<Value, std::pair<int64_t, int64_t>> lifetimes() {
+    DenseMap<Operation *, std::pair<int64_t, int64_t>> span;
     int64_t next = 0;
-    for (Operation &op : *body)
-      order[&op] = next++;
+    std::function<void(Operation *)> number = [&](Operation *op) {
+      int64_t first = next++;
+      if (!isa<linalg::LinalgOp, tensor::PadOp>(op))
+        for (Region &region : op->getRegions())
+          for (Operation &inner : region.getOps())
+            number(&inner);
+      span[op] = {first, next++};
+    };
+    number(func);
     llvm::MapVector<Value, std::pair<int64_t, int64_t>> lives;
-    for (Operation &op : *body) {
-      auto touch = [&](Value value, int64_t at) {
-        if (!isa<RankedTensorType>(value.getType()))
-          return;
-        Value root = rootOf(value);
-        auto home = homes.find(root);
-        if (home == homes.end() || home->second.kind != Home::Arena)
-          return;
-        auto [life, isNew] = lives.try_emplace(root, at, at);
-        if (!isNew)
-          life->second = {std::min(life->second.first, at),
-                          std::max(life->second.second, at)};
-      };
-      for (Value result : op.getResults())
-        touch(result, position(&op));
-      op.walk([&](Operation *inner) {
-        // A view is no use: who uses the view is.
-        if (classify(inner) == Role::View)
-          return;
-        for (Value operand : inner->getOperands())
-          touch(operand, position(&op));
-      });
-    }
+    auto touch = [&](Value value, Operation *at, bool whole) {
+      if (!isa<RankedTensorType>(value.getType()))
+        return;
+      Value root = homes.rootOf(value);
+      if (!isDefinition(root) || homes.of(root).kind != Home::Own ||
+          homes.isLate(root))
+        return;
+      Operation *def = root.getDefiningOp();
+      auto [first, last] = span.lookup(at);
+      if (!whole)
+        last = first;
+      for (Operation *loop = at->getParentOp(); loop != func;
+           loop = loop->getParentOp())
+        if (isa<scf::WhileOp, scf::ForOp>(loop) && !loop->isAncestor(def))
+          last = std::max(last, span.lookup(loop).second);
+      auto [life, isNew] = lives.try_emplace(root, first, last);
+      if (!isNew)
+        life->second = {std::min(life->second.first, first),
+                        std::max(life->second.second, last)};
+    };
+    func.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (isa<linalg::LinalgOp>(op))
+        return WalkResult::skip();
+      for (Value result : op->getResults())
+        touch(result, op, /*whole=*/op->getNumRegions() > 0);
+      if (classify(op) != Role::View) // who uses a view counts, not the view
+        for (Value operand : op->getOperands())
+          touch(operand, op, /*whole=*/false);
+      return WalkResult::advance();
+    });
+    return lives;
+  }
+
+  void planArena() {
+    auto lives = lifetimes();
     SmallVector<Value> fixed, symbolic;
     SmallVector<ArenaItem> fixedItems, symbolicItems;
     for (auto &[root, life] : lives) {
@@ -461,9 +343,6 @@ private:
     startPrologue();
     for (auto [root, slot] : llvm::zip_equal(symbolic, slots)) {
       OpFoldResult bytes = bytesOf(root);
-      if (auto value = dyn_cast<Value>(bytes); value && dependsOnData(value))
-        return root.getDefiningOp()->emitOpError(
-            "has a size that depends on data, which is not supported");
       slotBytes[slot] =
           slotBytes[slot] ? maximum(slotBytes[slot], bytes) : bytes;
     }
@@ -476,7 +355,6 @@ private:
     }
     for (auto [root, slot] : llvm::zip_equal(symbolic, slots))
       offsets[root] = slotOffsets[slot];
-    return success();
   }
 
   /// Dynamic dims count as this when buffers are compared in size.
@@ -512,43 +390,53 @@ private:
   //===--------------------------------------------------------------------===//
 
   LogicalResult rewrite() {
-    if (failed(planArena()))
-      return failure();
+    startPrologue();
+    SmallVector<OpFoldResult> wanted;
+    for (Value value : body->getTerminator()->getOperands()) {
+      if (homes.isLate(value)) {
+        // The host function tells these dims itself.
+        for (int64_t size : cast<RankedTensorType>(value.getType()).getShape())
+          wanted.push_back(
+              b.getIndexAttr(ShapedType::isDynamic(size) ? -1 : size));
+        continue;
+      }
+      llvm::append_range(wanted, hostDims(b, func.getLoc(), value));
+    }
+    wanted.push_back(arenaBytes);
     recordInterface();
-    makeShapeFunction();
+    makeShapeFunction(func, wanted);
+
     SmallVector<Operation *> old;
-    for (Operation &op : *body)
-      if (!isa<tensor::DimOp>(op))
-        old.push_back(&op);
+    func.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (isa<linalg::LinalgOp>(op)) {
+        old.push_back(op);
+        return WalkResult::skip();
+      }
+      if (op != func && !isa<tensor::DimOp>(op))
+        old.push_back(op);
+      return WalkResult::advance();
+    });
     for (Operation *op : old) {
       b.setInsertionPoint(op);
-      if (auto launch = dyn_cast<mv::LaunchOp>(op)) {
-        if (failed(rewriteLaunch(launch)))
-          return failure();
-      } else if (auto concat = dyn_cast<tensor::ConcatOp>(op)) {
-        if (failed(copyParts(concat)))
-          return failure();
-      } else if (auto extract = dyn_cast<tensor::ExtractOp>(op)) {
-        FailureOr<Value> memory = memoryOf(extract.getTensor());
-        if (failed(memory))
-          return failure();
-        extract.replaceAllUsesWith(memref::LoadOp::create(b, op->getLoc(),
-                                                          *memory,
-                                                          extract.getIndices())
-                                       .getResult());
-      } else if (auto ret = dyn_cast<func::ReturnOp>(op)) {
-        if (failed(storeResults(ret)))
-          return failure();
-        func::ReturnOp::create(b, op->getLoc());
-      }
+      if (failed(rewriteOp(op)))
+        return failure();
     }
     if (failed(rewriteDims()))
       return failure();
-    for (Operation *op : llvm::reverse(old))
-      if (isa<func::ReturnOp, mv::LaunchOp>(op) ||
+    // Users come before what they use, and what is in a loop before the loop.
+    for (Operation *op : llvm::reverse(old)) {
+      bool hasTensors =
           llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorType>) ||
-          llvm::any_of(op->getOperandTypes(), llvm::IsaPred<TensorType>))
+          llvm::any_of(op->getOperandTypes(), llvm::IsaPred<TensorType>);
+      if (isa<scf::WhileOp, scf::ForOp, scf::IfOp>(op)) {
+        if (hasTensors)
+          dropTensors(op);
+      } else if (isa<scf::YieldOp, scf::ConditionOp>(op)) {
+        op->setOperands(llvm::filter_to_vector(op->getOperands(), isScalar));
+      } else if (isa<func::ReturnOp, mv::LaunchOp>(op) || hasTensors) {
         op->erase();
+      }
+    }
     body->eraseArguments(0, body->getNumArguments());
     func.setType(FunctionType::get(func.getContext(), {}, {}));
     func.removeArgAttrsAttr();
@@ -556,12 +444,77 @@ private:
     return success();
   }
 
+  LogicalResult rewriteOp(Operation *op) {
+    if (auto launch = dyn_cast<mv::LaunchOp>(op))
+      return rewriteLaunch(launch);
+    if (auto concat = dyn_cast<tensor::ConcatOp>(op))
+      return copyParts(concat);
+    if (auto extract = dyn_cast<tensor::ExtractOp>(op)) {
+      FailureOr<Value> memory = memoryOf(extract.getTensor());
+      if (failed(memory))
+        return failure();
+      extract.replaceAllUsesWith(
+          memref::LoadOp::create(b, op->getLoc(), *memory, extract.getIndices())
+              .getResult());
+      return success();
+    }
+    if (auto ret = dyn_cast<func::ReturnOp>(op)) {
+      if (failed(storeResults(ret)))
+        return failure();
+      func::ReturnOp::create(b, op->getLoc());
+      return success();
+    }
+    for (OpOperand &use : op->getOpOperands())
+      if (slotOfUse(use) && isa<RankedTensorType>(use.get().getType()) &&
+          failed(fillSlot(use)))
+        return failure();
+    return success();
+  }
+
+  static bool isScalar(Value value) {
+    return !isa<RankedTensorType>(value.getType());
+  }
+
+  /// Copies what a loop starts with, or a block ends with, to where the loop or
+  /// branch keeps it.
+  LogicalResult fillSlot(OpOperand &use) {
+    FailureOr<Value> slot = memoryOf(slotOfUse(use));
+    if (failed(slot) || homes.isPlaced(use))
+      return success(succeeded(slot));
+    FailureOr<Value> source = memoryOf(use.get());
+    return failed(source) ? failure()
+                          : launchOn(use.getOwner()->getLoc(),
+                                     copyKernel(use.get()), *source, *slot);
+  }
+
+  /// Replaces a loop or branch by one that carries scalars only.
+  static void dropTensors(Operation *op) {
+    OpBuilder b(op);
+    auto isTensor = [](Value value) { return !isScalar(value); };
+    for (Region &region : op->getRegions())
+      for (Block &block : region)
+        block.eraseArguments(
+            [&](BlockArgument argument) { return isTensor(argument); });
+    OperationState state(op->getLoc(), op->getName());
+    state.addOperands(llvm::filter_to_vector(op->getOperands(), isScalar));
+    SmallVector<Value> kept;
+    llvm::copy_if(op->getResults(), std::back_inserter(kept), isScalar);
+    state.addTypes(ValueRange(kept).getTypes());
+    state.addAttributes(op->getAttrs());
+    for (Region &region : op->getRegions())
+      state.addRegion()->takeBody(region);
+    Operation *result = b.create(state);
+    for (auto [before, after] : llvm::zip_equal(kept, result->getResults()))
+      before.replaceAllUsesWith(after);
+    op->erase();
+  }
+
   /// Dims of arguments are read from the call.
   LogicalResult rewriteDims() {
     for (auto dim : llvm::make_early_inc_range(body->getOps<tensor::DimOp>())) {
       auto argument = dyn_cast<BlockArgument>(dim.getSource());
       std::optional<int64_t> index = dim.getConstantIndex();
-      if (!argument || !index)
+      if (!argument || argument.getOwner() != body || !index)
         return dim.emitOpError("asks for the dim of a tensor that is no "
                                "argument");
       b.setInsertionPoint(dim);
@@ -581,13 +534,15 @@ private:
     OpBuilder::InsertionGuard guard(b);
     Location loc = tensor.getLoc();
     Value result;
+    if (Value slot = slotOfArgument(tensor))
+      return memoryOf(slot);
     if (auto argument = dyn_cast<BlockArgument>(tensor)) {
       startPrologue();
       SmallVector<Value> sizes;
       for (OpFoldResult dim : inputDims(argument))
         if (auto value = dyn_cast<Value>(dim))
           sizes.push_back(value);
-      result = mv::BufferOp::create(b, loc, contiguous(tensor),
+      result = mv::BufferOp::create(b, loc, contiguousType(tensor),
                                     mv::BufferSpace::Input,
                                     argument.getArgNumber(), Value(), sizes);
       return memory[tensor] = result;
@@ -601,7 +556,7 @@ private:
       FailureOr<int64_t> number = constants.add(def, attribute);
       if (failed(number))
         return failure();
-      result = mv::BufferOp::create(b, loc, contiguous(tensor),
+      result = mv::BufferOp::create(b, loc, contiguousType(tensor),
                                     mv::BufferSpace::Constant, *number, Value(),
                                     ValueRange());
       return memory[tensor] = result;
@@ -619,13 +574,13 @@ private:
   }
 
   FailureOr<Value> homeMemory(Value tensor) {
-    const Home home = homes[tensor];
+    const Home home = homes.of(tensor);
     Location loc = tensor.getLoc();
-    if (home.kind == Home::InPlace) {
-      FailureOr<Value> updated = memoryOf(home.updated);
-      if (failed(updated))
-        return failure();
-      return memory[tensor] = *updated;
+    if (home.kind == Home::Shared) {
+      FailureOr<Value> shared = memoryOf(home.shared);
+      if (succeeded(shared))
+        memory[tensor] = *shared;
+      return shared;
     }
     if (home.kind == Home::Part) {
       tensor::ConcatOp concat = home.concat;
@@ -639,24 +594,38 @@ private:
         part = undoView(b, op, part);
       return memory[tensor] = part;
     }
-    startPrologue();
+    // Memory of a late size is made where the tensor is; the rest before all.
+    bool isLate = homes.isLate(tensor);
+    if (!isLate)
+      startPrologue();
     Value place = home.keepsOrder() ? tensor : home.path.back()->getResult(0);
-    SmallVector<Value> sizes;
-    for (OpFoldResult dim : hostDims(b, loc, place))
-      if (auto value = dyn_cast<Value>(dim))
-        sizes.push_back(value);
     bool isOutput = home.kind == Home::Output;
+    auto space = isOutput ? mv::BufferSpace::Output
+                 : isLate ? mv::BufferSpace::Grown
+                          : mv::BufferSpace::Arena;
     Value offset;
-    if (!isOutput)
+    if (space == mv::BufferSpace::Arena)
       offset = getValueOrCreateConstantIndexOp(b, loc, offsets[tensor]);
-    Value result = mv::BufferOp::create(
-        b, loc, contiguous(place),
-        isOutput ? mv::BufferSpace::Output : mv::BufferSpace::Arena,
-        isOutput ? home.number : 0, offset, sizes);
+    Value result = mv::BufferOp::create(b, loc, contiguousType(place), space,
+                                        isOutput ? home.number : 0, offset,
+                                        sizesOf(place));
     if (place != tensor)
       for (Operation *op : llvm::reverse(home.path))
         result = undoView(b, op, result);
     return memory[tensor] = result;
+  }
+
+  static MemRefType contiguousType(Value tensor) {
+    return Homes::contiguous(tensor);
+  }
+
+  /// The dynamic dims of a tensor value.
+  SmallVector<Value> sizesOf(Value tensor) {
+    SmallVector<Value> sizes;
+    for (OpFoldResult dim : hostDims(b, tensor.getLoc(), tensor))
+      if (auto value = dyn_cast<Value>(dim))
+        sizes.push_back(value);
+    return sizes;
   }
 
   LogicalResult rewriteLaunch(mv::LaunchOp launch) {
@@ -722,7 +691,7 @@ private:
     if (failed(whole))
       return failure();
     for (unsigned i = 0, e = concat.getInputs().size(); i < e; ++i) {
-      if (takenParts.contains({concat, i}))
+      if (homes.isPlaced(concat, i))
         continue;
       FailureOr<Value> source = memoryOf(concat.getInputs()[i]);
       if (failed(source) ||
@@ -733,23 +702,25 @@ private:
     return success();
   }
 
-  /// Copies results that do not live in their output buffer.
+  /// Copies results that do not live in their output buffer; those of a late
+  /// size are handed over where they are.
   LogicalResult storeResults(func::ReturnOp ret) {
     for (auto [i, value] : llvm::enumerate(ret.getOperands())) {
-      if (takenOutputs.contains(i))
+      if (homes.isPlaced(static_cast<unsigned>(i)))
         continue;
       FailureOr<Value> source = memoryOf(value);
       if (failed(source))
         return failure();
-      SmallVector<Value> sizes;
-      for (OpFoldResult dim : hostDims(b, ret.getLoc(), value))
-        if (auto size = dyn_cast<Value>(dim))
-          sizes.push_back(size);
-      Value out =
-          mv::BufferOp::create(b, ret.getLoc(), contiguous(value),
-                               mv::BufferSpace::Output, i, Value(), sizes);
-      if (failed(launchOn(ret.getLoc(), copyKernel(value), *source, out)))
+      Location loc = ret.getLoc();
+      bool isLate = homes.isLate(value);
+      Value out = mv::BufferOp::create(b, loc, contiguousType(value),
+                                       isLate ? mv::BufferSpace::Grown
+                                              : mv::BufferSpace::Output,
+                                       i, Value(), sizesOf(value));
+      if (failed(launchOn(loc, copyKernel(value), *source, out)))
         return failure();
+      if (isLate)
+        mv::SetOutputOp::create(b, loc, i, out);
     }
     return success();
   }
@@ -781,169 +752,13 @@ private:
     SmallVector<Attribute> inputs, outputs;
     for (auto [i, type] : llvm::enumerate(func.getArgumentTypes()))
       inputs.push_back(describe(type, func.getArgAttrDict(i)));
-    for (auto [i, type] : llvm::enumerate(func.getResultTypes()))
+    for (auto [i, type] : llvm::enumerate(func.getResultTypes())) {
+      if (homes.isLate(body->getTerminator()->getOperand(i)))
+        func.setResultAttr(i, "mv.data_dependent", b.getUnitAttr());
       outputs.push_back(describe(type, func.getResultAttrDict(i)));
+    }
     func->setAttr("mv.inputs", b.getArrayAttr(inputs));
     func->setAttr("mv.outputs", b.getArrayAttr(outputs));
-  }
-
-  /// The function from input dims to output dims and arena bytes: a copy of the
-  /// prologue with the arguments' dims as its arguments.
-  void makeShapeFunction() {
-    OpBuilder outer(func);
-    SmallVector<Type> arguments, results;
-    for (Type type : func.getArgumentTypes())
-      arguments.append(cast<RankedTensorType>(type).getRank(),
-                       b.getIndexType());
-    // The values to compute, made in this function first.
-    auto ret = cast<func::ReturnOp>(body->getTerminator());
-    startPrologue();
-    SmallVector<OpFoldResult> wanted;
-    for (Value value : ret.getOperands())
-      llvm::append_range(wanted, hostDims(b, func.getLoc(), value));
-    wanted.push_back(arenaBytes);
-    results.assign(wanted.size(), b.getIndexType());
-    std::string name = (func.getSymName() + "__shape").str();
-    auto shape = func::FuncOp::create(
-        outer, func.getLoc(), name,
-        FunctionType::get(func.getContext(), arguments, results));
-    shape.setPrivate();
-    Block *block = shape.addEntryBlock();
-    OpBuilder inner = OpBuilder::atBlockEnd(block);
-    checkSymbols(inner, block);
-    IRMapping mapping;
-    SmallVector<Value> values;
-    for (OpFoldResult item : wanted) {
-      if (auto value = dyn_cast<Value>(item))
-        values.push_back(cloneScalar(inner, value, mapping, block));
-      else
-        values.push_back(
-            getValueOrCreateConstantIndexOp(inner, func.getLoc(), item));
-    }
-    func::ReturnOp::create(inner, func.getLoc(), values);
-    func->setAttr("mv.shape", FlatSymbolRefAttr::get(shape));
-  }
-
-  /// Checks what the arguments' `mv.dims` say of their dims: a symbol's value
-  /// follows from the first dim that is linear in it alone; every dim must then
-  /// be what its expression gives, every symbol within its range.
-  void checkSymbols(OpBuilder &inner, Block *block) {
-    Location loc = func.getLoc();
-    auto symbolList = func->getAttrOfType<ArrayAttr>("mv.symbols");
-    unsigned count = symbolList ? symbolList.size() : 0;
-    SmallVector<OpFoldResult> symbolValues(count);
-    SmallVector<std::pair<AffineExpr, Value>> dims;
-    unsigned flat = 0;
-    for (auto [i, type] : llvm::enumerate(func.getArgumentTypes())) {
-      auto expressions = func.getArgAttrOfType<ArrayAttr>(i, "mv.dims");
-      unsigned rank = cast<RankedTensorType>(type).getRank();
-      for (unsigned d = 0; d < rank; ++d, ++flat) {
-        auto map = expressions && expressions.size() == rank
-                       ? dyn_cast<AffineMapAttr>(expressions[d])
-                       : AffineMapAttr();
-        if (map && map.getValue().getNumSymbols() <= count)
-          dims.push_back(
-              {map.getValue().getResult(0), block->getArgument(flat)});
-      }
-    }
-    auto check = [&](Value condition, StringRef message) {
-      mv::CheckOp::create(inner, loc, condition, MV_FAILURE_SHAPE, message);
-    };
-    for (auto [expr, dim] : dims)
-      if (std::optional<Linear> linear = asLinear(expr);
-          linear && !symbolValues[linear->symbol])
-        symbolValues[linear->symbol] = affine::makeComposedFoldedAffineApply(
-            inner, loc,
-            (inner.getAffineDimExpr(0) - linear->offset)
-                .floorDiv(linear->factor),
-            {dim});
-    for (auto [expr, dim] : dims) {
-      bool known = true;
-      expr.walk([&](AffineExpr part) {
-        if (auto symbol = dyn_cast<AffineSymbolExpr>(part))
-          known &= bool(symbolValues[symbol.getPosition()]);
-      });
-      if (!known)
-        continue;
-      SmallVector<OpFoldResult> operands;
-      for (OpFoldResult value : symbolValues)
-        operands.push_back(value ? value : inner.getIndexAttr(0));
-      Value expected = getValueOrCreateConstantIndexOp(
-          inner, loc,
-          affine::makeComposedFoldedAffineApply(
-              inner, loc, AffineMap::get(0, count, expr), operands));
-      if (expected != dim)
-        check(arith::CmpIOp::create(inner, loc, arith::CmpIPredicate::eq, dim,
-                                    expected),
-              "the dims of the inputs do not fit together");
-    }
-    for (unsigned i = 0; i < count; ++i) {
-      if (!symbolValues[i])
-        continue;
-      auto symbol = cast<DictionaryAttr>(symbolList[i]);
-      Value value =
-          getValueOrCreateConstantIndexOp(inner, loc, symbolValues[i]);
-      auto bound = [&](StringRef name, arith::CmpIPredicate predicate) {
-        if (auto limit = symbol.getAs<IntegerAttr>(name))
-          check(arith::CmpIOp::create(
-                    inner, loc, predicate, value,
-                    arith::ConstantIndexOp::create(inner, loc, limit.getInt())),
-                "a dim of the inputs is out of its range");
-      };
-      bound("min", arith::CmpIPredicate::sge);
-      bound("max", arith::CmpIPredicate::sle);
-    }
-  }
-
-  /// factor * symbol + offset
-  struct Linear {
-    unsigned symbol;
-    int64_t factor = 1, offset = 0;
-  };
-
-  static std::optional<Linear> asLinear(AffineExpr expr) {
-    Linear linear;
-    if (auto sum = dyn_cast<AffineBinaryOpExpr>(expr);
-        sum && sum.getKind() == AffineExprKind::Add) {
-      auto constant = dyn_cast<AffineConstantExpr>(sum.getRHS());
-      if (!constant)
-        return std::nullopt;
-      linear.offset = constant.getValue();
-      expr = sum.getLHS();
-    }
-    if (auto product = dyn_cast<AffineBinaryOpExpr>(expr);
-        product && product.getKind() == AffineExprKind::Mul) {
-      auto constant = dyn_cast<AffineConstantExpr>(product.getRHS());
-      if (!constant || constant.getValue() <= 0)
-        return std::nullopt;
-      linear.factor = constant.getValue();
-      expr = product.getLHS();
-    }
-    auto symbol = dyn_cast<AffineSymbolExpr>(expr);
-    if (!symbol)
-      return std::nullopt;
-    linear.symbol = symbol.getPosition();
-    return linear;
-  }
-
-  /// Clones a scalar computation; dims of arguments become arguments.
-  Value cloneScalar(OpBuilder &inner, Value value, IRMapping &mapping,
-                    Block *block) {
-    if (Value known = mapping.lookupOrNull(value))
-      return known;
-    Operation *def = value.getDefiningOp();
-    if (auto dim = dyn_cast<tensor::DimOp>(def)) {
-      auto argument = cast<BlockArgument>(dim.getSource());
-      unsigned flat = *dim.getConstantIndex();
-      for (unsigned i = 0; i < argument.getArgNumber(); ++i)
-        flat += cast<RankedTensorType>(func.getArgumentTypes()[i]).getRank();
-      mapping.map(value, block->getArgument(flat));
-      return block->getArgument(flat);
-    }
-    for (Value operand : def->getOperands())
-      cloneScalar(inner, operand, mapping, block);
-    inner.clone(*def, mapping);
-    return mapping.lookup(value);
   }
 
   func::FuncOp func;
@@ -955,11 +770,7 @@ private:
   OpBuilder b;
   Block *body = nullptr;
   Operation *bodyStart = nullptr; ///< first operation that is not hoisted
-  DenseMap<Value, Home> homes;
-  Home permuted; ///< found by findHome when no better place is
-  DenseSet<unsigned> takenOutputs;
-  DenseSet<std::pair<Operation *, unsigned>> takenParts;
-  DenseMap<Operation *, int64_t> order;
+  Homes homes;
   DenseMap<Value, OpFoldResult> offsets;
   OpFoldResult arenaBytes;
   DenseMap<Value, Value> memory;

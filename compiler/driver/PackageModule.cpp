@@ -72,8 +72,12 @@ LogicalResult describeTensors(func::FuncOp entry, StringRef attribute,
              << type.getElementType() << ", which modules do not know";
     auto dims = tensor.getAs<ArrayAttr>("mv.dims");
     bool hasDims = dims && dims.size() == static_cast<size_t>(type.getRank());
+    bool isLate = tensor.contains("mv.data_dependent");
     for (auto [position, size] : llvm::enumerate(type.getShape()))
-      spec.dims.push_back(dimOf(size, hasDims ? dims[position] : Attribute()));
+      spec.dims.push_back(
+          isLate && ShapedType::isDynamic(size)
+              ? MV_DIM_DATA_DEPENDENT
+              : dimOf(size, hasDims ? dims[position] : Attribute()));
     tensors.push_back(std::move(spec));
     auto name = tensor.getAs<StringAttr>("mv.name");
     names.push_back(name ? name.str() : "");

@@ -355,6 +355,16 @@ def Mv_BufferOp : Mv_Op<"buffer", [Pure, AttrSizedOperandSegments]> {
   }];
 }
 
+def Mv_SetOutputOp : Mv_Op<"set_output"> {
+  let summary = "result `number` of the call, of a size that depends on data";
+  let description = [{
+    Hands `source`, contiguous memory that lives until the session's next
+    invoke, to the caller with its dims.
+  }];
+  let arguments = (ins I64Attr:$number, AnyStridedMemRef:$source);
+  let assemblyFormat = "$number `,` $source attr-dict `:` type($source)";
+}
+
 def Mv_InputDimOp : Mv_Op<"input_dim", [Pure]> {
   let summary = "dim `dim` of input `input` of the current call";
   let arguments = (ins I64Attr:$input, I64Attr:$dim);

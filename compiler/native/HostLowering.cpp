@@ -178,6 +178,7 @@ private:
         .Case([&](mv::BufferOp op) { return lowerBuffer(op); })
         .Case([&](mv::InputDimOp op) { return lowerInputDim(op); })
         .Case([&](mv::LaunchOp op) { return lowerLaunch(op); })
+        .Case([&](mv::SetOutputOp op) { return lowerSetOutput(op); })
         .Case([&](mv::CheckOp op) { return lowerCheck(op); })
         .Case([&](func::ReturnOp op) { return lowerReturn(op); })
         .Default([&](Operation *op) -> LogicalResult {
@@ -234,14 +235,35 @@ private:
     return success();
   }
 
-  LogicalResult lowerInputDim(mv::InputDimOp op) {
-    auto inputs = function->getAttrOfType<ArrayAttr>("mv.inputs");
-    int64_t position = op.getDim();
-    for (Attribute input : inputs.getValue().take_front(op.getInput()))
+  /// Where dims of tensor `number` begin among those of all inputs or outputs.
+  int64_t firstDim(StringRef attribute, int64_t number) {
+    auto tensors = function->getAttrOfType<ArrayAttr>(attribute);
+    int64_t position = 0;
+    for (Attribute tensor : tensors.getValue().take_front(number))
       position += cast<ShapedType>(
-                      cast<TypeAttr>(cast<DictionaryAttr>(input).get("type"))
+                      cast<TypeAttr>(cast<DictionaryAttr>(tensor).get("type"))
                           .getValue())
                       .getRank();
+    return position;
+  }
+
+  LogicalResult lowerSetOutput(mv::SetOutputOp op) {
+    HostBuilder b = before(op);
+    Value outputs = b.loadPointer(b.atByte(call, offsetof(mv_call, outputs)));
+    Value address = b.toI64(
+        memref::ExtractAlignedPointerAsIndexOp::create(b, op.getSource()));
+    b.store(address, b.atIndex(outputs, op.getNumber()));
+    Value dims = b.loadPointer(b.atByte(call, offsetof(mv_call, output_dims)));
+    int64_t position = firstDim("mv.outputs", op.getNumber());
+    auto metadata = memref::ExtractStridedMetadataOp::create(b, op.getSource());
+    for (auto [d, size] : llvm::enumerate(metadata.getSizes()))
+      b.store(b.toI64(size), b.atIndex(dims, position + d));
+    op.erase();
+    return success();
+  }
+
+  LogicalResult lowerInputDim(mv::InputDimOp op) {
+    int64_t position = firstDim("mv.inputs", op.getInput()) + op.getDim();
     HostBuilder b = before(op);
     Value dims = b.loadPointer(b.atByte(call, offsetof(mv_call, input_dims)));
     op.replaceAllUsesWith(b.toIndex(b.loadI64(b.atIndex(dims, position))));
