@@ -16,6 +16,7 @@
 #include "compiler/graph/Passes.h"
 #include "compiler/ir/MvDialect.h"
 #include "compiler/kernels/Passes.h"
+#include "compiler/kernels/emit/EmitKernels.h"
 #include "compiler/native/Codegen.h"
 #include "compiler/native/HostLowering.h"
 #include "compiler/native/Native.h"
@@ -127,6 +128,15 @@ struct StageOptions : PassPipelineOptions<StageOptions> {
 
 } // namespace
 
+/// The target that a stage's options name.
+static TargetInfo targetOf(const StageOptions &given) {
+  std::string error;
+  std::optional<TargetInfo> target = selectTarget(given.targetCpu, error);
+  if (!target)
+    llvm::report_fatal_error(StringRef(error), /*gen_crash_diag=*/false);
+  return *target;
+}
+
 void registerPassesAndStages() {
   registerTransformsPasses();
   registerLinalgPasses();
@@ -146,17 +156,16 @@ void registerPassesAndStages() {
             name, ("All passes of the stage " + stageName(stage)).str(),
             [stage](OpPassManager &manager, const StageOptions &given) {
               PipelineOptions options;
-              std::string error;
-              std::optional<TargetInfo> target =
-                  selectTarget(given.targetCpu, error);
-              if (!target)
-                llvm::report_fatal_error(StringRef(error),
-                                         /*gen_crash_diag=*/false);
-              options.target = *target;
+              options.target = targetOf(given);
               options.optimization = given.optimization;
               buildStagePipeline(manager, stage, options);
             }));
   }
+  static PassPipelineRegistration<StageOptions> emitKernels(
+      "mv-emit-kernels", "Replace kernels by the functions of their families",
+      [](OpPassManager &manager, const StageOptions &given) {
+        manager.addPass(createEmitKernelsPass(targetOf(given)));
+      });
 }
 
 } // namespace marver

@@ -241,6 +241,29 @@ def shape_cases(rng):
         after = np.pad(x + x, list(zip(low, high)), constant_values=-1.5)
         yield Case(f"pad_{tag}_after", function(f"pad_{tag}_after", [of(x)], [of(p)],
                    doubled("%d", "%a0", of(x), 3) + pad("%r0", "%d")), [x], [after])
+    # Slices inserted, with and without a step; a padding computed from the index; a generated tensor.
+    for tag, offsets, sizes, steps in (("plain", (1, 2, 5), (2, 3, 20), (1, 1, 1)), ("step", (0, 1, 3), (2, 2, 11), (2, 2, 3)),
+                                       ("row", (2, 0, 0), (1, 5, 37), (1, 1, 1))):
+        piece = rng.standard_normal(sizes).astype(np.float32)
+        merged = x.copy()
+        merged[tuple(slice(o, o + (n - 1) * k + 1, k) for o, n, k in zip(offsets, sizes, steps))] = piece
+        text = (f"  %s = tensor.insert_slice %a1 into %a0[{', '.join(map(str, offsets))}] [{', '.join(map(str, sizes))}] "
+                f"[{', '.join(map(str, steps))}] : {of(piece)} into {of(x)}\n")
+        yield Case(f"insert_{tag}", function(f"insert_{tag}", [of(x), of(piece)], [of(x)], text + doubled("%r0", "%s", of(x), 3)),
+                   [x, piece], [merged + merged])
+    ramp = np.add.outer(np.arange(5), np.arange(40)).astype(np.float32)
+    inside = rng.standard_normal((3, 37)).astype(np.float32)
+    padded = ramp.copy()
+    padded[1:4, 2:39] = inside
+    text = (f"  %r0 = tensor.pad %a0 low[1, 2] high[1, 1] {{\n  ^bb0(%i: index, %j: index):\n    %k = arith.addi %i, %j : index\n"
+            f"    %l = arith.index_cast %k : index to i32\n    %f = arith.sitofp %l : i32 to f32\n    tensor.yield %f : f32\n"
+            f"  }} : {of(inside)} to {of(padded)}\n")
+    yield Case("pad_computed", function("pad_computed", [of(inside)], [of(padded)], text), [inside], [padded])
+    generated = inside.T + np.arange(37, dtype=np.float32)[:, None]
+    text = (f"  %r0 = tensor.generate {{\n  ^bb0(%i: index, %j: index):\n    %x = tensor.extract %a0[%j, %i] : {of(inside)}\n"
+            f"    %l = arith.index_cast %i : index to i32\n    %f = arith.sitofp %l : i32 to f32\n    %y = arith.addf %x, %f : f32\n"
+            f"    tensor.yield %y : f32\n  }} : {of(generated)}\n")
+    yield Case("generate", function("generate", [of(inside)], [of(generated)], text), [inside], [generated])
     # Concatenation along each dim, lanes straddling the boundaries.
     for dim in range(3):
         shapes = [[3, 5, 37], [3, 5, 37], [3, 5, 37]]

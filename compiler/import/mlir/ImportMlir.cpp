@@ -211,6 +211,52 @@ template <typename Op> struct ConvToMv : OpRewritePattern<Op> {
   }
 };
 
+/// linalg.softmax has a destination that it does not read.
+struct SoftmaxToMv : OpRewritePattern<linalg::SoftmaxOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(linalg::SoftmaxOp op,
+                                PatternRewriter &rewriter) const override {
+    if (!op.hasPureTensorSemantics())
+      return rewriter.notifyMatchFailure(op, "not on tensors");
+    rewriter.replaceOpWithNewOp<mv::SoftmaxOp>(op, op->getResult(0).getType(),
+                                               op.getInput(), op.getDimension(),
+                                               /*log=*/false);
+    return success();
+  }
+};
+
+/// tensor.generate { body(%i, %j) } -> linalg.generic { body(index 0, index 1)
+/// }
+struct GenerateToGeneric : OpRewritePattern<tensor::GenerateOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(tensor::GenerateOp op,
+                                PatternRewriter &rewriter) const override {
+    auto type = cast<RankedTensorType>(op.getType());
+    Value empty = tensor::EmptyOp::create(rewriter, op.getLoc(), type,
+                                          op.getDynamicExtents());
+    AffineMap identity = rewriter.getMultiDimIdentityMap(type.getRank());
+    SmallVector<utils::IteratorType> loops(type.getRank(),
+                                           utils::IteratorType::parallel);
+    auto generic =
+        linalg::GenericOp::create(rewriter, op.getLoc(), type, ValueRange(),
+                                  ValueRange(empty), ArrayRef(identity), loops);
+    Block *body =
+        rewriter.createBlock(&generic.getRegion(), {},
+                             TypeRange(type.getElementType()), op.getLoc());
+    SmallVector<Value> index;
+    for (int64_t d = 0; d < type.getRank(); ++d)
+      index.push_back(linalg::IndexOp::create(rewriter, op.getLoc(), d));
+    Operation *yield = op.getBody().front().getTerminator();
+    Value result = yield->getOperand(0);
+    rewriter.inlineBlockBefore(&op.getBody().front(), body, body->end(), index);
+    rewriter.setInsertionPointToEnd(body);
+    linalg::YieldOp::create(rewriter, op.getLoc(), result);
+    rewriter.eraseOp(yield);
+    rewriter.replaceOp(op, generic.getResults());
+    return success();
+  }
+};
+
 } // namespace
 
 OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
@@ -257,9 +303,10 @@ OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
     return nullptr;
 
   RewritePatternSet patterns(context);
-  patterns.add<MatmulToMv<linalg::MatmulOp>, MatmulToMv<linalg::BatchMatmulOp>,
-               ConvToMv<linalg::Conv2DNchwFchwOp>,
-               ConvToMv<linalg::Conv1DNcwFcwOp>>(context, /*benefit=*/2);
+  patterns
+      .add<MatmulToMv<linalg::MatmulOp>, MatmulToMv<linalg::BatchMatmulOp>,
+           ConvToMv<linalg::Conv2DNchwFchwOp>, ConvToMv<linalg::Conv1DNcwFcwOp>,
+           SoftmaxToMv, GenerateToGeneric>(context, /*benefit=*/2);
   linalg::populateLinalgNamedOpsGeneralizationPatterns(patterns);
   tensor::CastOp::getCanonicalizationPatterns(patterns, context);
   if (failed(applyPatternsGreedily(*module, std::move(patterns)))) {

@@ -47,11 +47,18 @@ Value Evaluator::gather(mv::GatherOp op, const Point &point) {
   auto d = int64_t(op.getDim());
   int64_t rank = cast<RankedTensorType>(op.getIndices().getType()).getRank();
   ArrayRef<Coordinate> at(point.at);
-  Coordinate index =
-      coordinateFrom(op.getIndices(), point.with(at.slice(d, rank)));
   Value size = dim(op.getInput(), d);
+  // Checked where the index is known, not for each element of the slice.
+  Point indexPoint = point.with(at.slice(d, rank));
+  if (indexPoint.isUniform())
+    indexPoint = Point(indexPoint.at);
+  Value index = shared(op, indexPoint, [&] {
+    Coordinate c = coordinateFrom(op.getIndices(), indexPoint);
+    c = checkedIndex(c, size, indexPoint, op.getUnchecked(), op);
+    return SmallVector<Value, 2>{CoordinateMath(e, indexPoint.lanes).value(c)};
+  })[0];
   Point source = point.with(at.take_front(d));
-  source.at.push_back(checkedIndex(index, size, point, op.getUnchecked(), op));
+  source.at.push_back(CoordinateMath(e, point.lanes).fromValue(index));
   source.at.append(at.begin() + d + rank, at.end());
   Type type = elementType(op.getInput());
   auto load = [&] { return evaluate(op.getInput(), source); };

@@ -38,14 +38,27 @@ Value Evaluator::insertSlice(tensor::InsertSliceOp op, const Point &point) {
   llvm::SmallBitVector dropped = op.getDroppedDims();
   Type type = cast<RankedTensorType>(op.getDest().getType()).getElementType();
   Coordinates source;
-  SmallVector<Value> sizes;
+  SmallVector<Value> sizes, tests;
   SmallVector<bool> below, above;
   for (auto [d, offset, size, stride] : llvm::enumerate(
            op.getMixedOffsets(), op.getMixedSizes(), op.getMixedStrides())) {
-    if (getConstantIntValue(stride) != 1)
-      return fail(op, type, point, "it inserts with a step");
-    source.push_back(math.sub(point.at[d], math.of(scalar(offset))));
     sizes.push_back(scalar(size));
+    Coordinate distance = math.sub(point.at[d], math.of(scalar(offset)));
+    if (getConstantIntValue(stride) != 1) {
+      // Only every so many elements; before the first one the quotient means
+      // nothing.
+      Coordinate step = math.of(scalar(stride));
+      if (Value after = math.notNegative(distance))
+        tests.push_back(after);
+      Value rest = math.value(math.rem(distance, step));
+      tests.push_back(arith::CmpIOp::create(builder(), arith::CmpIPredicate::eq,
+                                            rest, number(0, rest.getType())));
+      source.push_back(math.floorDiv(distance, step));
+      below.push_back(false);
+      above.push_back(true);
+      continue;
+    }
+    source.push_back(distance);
     bool isStart = getConstantIntValue(offset) == 0;
     below.push_back(!isStart);
     above.push_back(!isStart || sizes.back() != dim(op.getDest(), int64_t(d)));
@@ -59,7 +72,8 @@ Value Evaluator::insertSlice(tensor::InsertSliceOp op, const Point &point) {
             kept.at.push_back(c);
         return evaluate(op.getSource(), kept);
       },
-      [&](const Point &outside) { return evaluate(op.getDest(), outside); });
+      [&](const Point &outside) { return evaluate(op.getDest(), outside); },
+      tests);
 }
 
 Value Evaluator::pad(tensor::PadOp op, const Point &point) {
@@ -74,14 +88,25 @@ Value Evaluator::pad(tensor::PadOp op, const Point &point) {
     above.push_back(getConstantIntValue(high) != 0);
   }
   Value padding = op.getConstantPaddingValue();
-  if (!padding)
-    return fail(op, type, point, "its padding is not one value");
   return select(
       point, source, dims(op.getSource()), below, above, type,
       [&](const Point &inside) { return evaluate(op.getSource(), inside); },
-      [&](const Point &outside) {
-        BodyEmitter body(*this, {}, 0, nullptr, nullptr);
-        return e.splat(narrow(body.get(padding), type), outside.lanes);
+      [&](const Point &outside) -> Value {
+        if (padding) {
+          BodyEmitter body(*this, {}, 0, nullptr, nullptr);
+          return e.splat(narrow(body.get(padding), type), outside.lanes);
+        }
+        // Computed from the index.
+        Block *block = &op.getRegion().front();
+        BodyEmitter body(
+            *this, {}, outside.lanes, outside.mask,
+            [&](BlockArgument argument) -> Value {
+              if (argument.getOwner() != block)
+                return nullptr;
+              const Coordinate &c = outside.at[argument.getArgNumber()];
+              return outside.lanes ? math.vector(c) : math.scalar(c);
+            });
+        return narrow(body.get(block->getTerminator()->getOperand(0)), type);
       });
 }
 

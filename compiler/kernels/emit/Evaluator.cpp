@@ -670,7 +670,8 @@ Value Evaluator::select(const Point &point, ArrayRef<Coordinate> source,
                         ArrayRef<Value> sizes, ArrayRef<bool> mayBeBelow,
                         ArrayRef<bool> mayBeAbove, Type elementType,
                         llvm::function_ref<Value(const Point &)> inside,
-                        llvm::function_ref<Value(const Point &)> outside) {
+                        llvm::function_ref<Value(const Point &)> outside,
+                        ArrayRef<Value> tests) {
   ImplicitLocOpBuilder &b = builder();
   CoordinateMath math(e, point.lanes);
   Value scalarTest, laneTest;
@@ -680,6 +681,8 @@ Value Evaluator::select(const Point &point, ArrayRef<Coordinate> source,
     Value &all = isa<VectorType>(test.getType()) ? laneTest : scalarTest;
     all = all ? Value(arith::AndIOp::create(b, all, test)) : test;
   };
+  for (Value test : tests)
+    join(test);
   for (auto [d, c] : llvm::enumerate(source)) {
     if (mayBeBelow[d])
       join(math.notNegative(c));

@@ -112,12 +112,13 @@ public:
 
   /// inside() where all of `source` lies in the box of `sizes` (its point has
   /// the mask narrowed), outside() elsewhere. `mayBeBelow` and `mayBeAbove` say
-  /// which bounds of each dim need a test.
+  /// which bounds of each dim need a test; `tests` must hold as well.
   Value select(const Point &point, llvm::ArrayRef<Coordinate> source,
                llvm::ArrayRef<Value> sizes, llvm::ArrayRef<bool> mayBeBelow,
                llvm::ArrayRef<bool> mayBeAbove, mlir::Type elementType,
                llvm::function_ref<Value(const Point &)> inside,
-               llvm::function_ref<Value(const Point &)> outside);
+               llvm::function_ref<Value(const Point &)> outside,
+               llvm::ArrayRef<Value> tests = {});
 
   /// The element (or elements) of memory at `point`.
   Value load(const Buffer &buffer, const Point &point);
