@@ -275,50 +275,6 @@ static void einsum(NodeBuilder &n) {
   n.set(n.ops.einsum(n.text("equation", ""), n.allInputs()));
 }
 
-static void attention(NodeBuilder &n) {
-  Value query = n.in(0), key = n.in(1), value = n.in(2), mask = n.optional(3);
-  if (!query || !key || !value)
-    return;
-  if (n.has(4) || n.has(5) || n.has(6) || n.wants(1) || n.wants(2) ||
-      n.wants(3))
-    return n.fail(
-        "past and present keys and values, and the scores as a result, are not "
-        "supported");
-  if (n.real("softcap", 0) != 0)
-    return n.fail("the attribute softcap is not supported");
-  // B x T x (H * D) is split into heads.
-  bool isFlat = OpsBuilder::rankOf(query) == 3;
-  int64_t heads = n.integer("q_num_heads", 0),
-          others = n.integer("kv_num_heads", 0);
-  auto toHeads = [&](Value x, int64_t count) -> Value {
-    if (!x || OpsBuilder::rankOf(x) != 3 || count < 1) {
-      n.fail("needs q_num_heads and kv_num_heads for operands of rank 3");
-      return nullptr;
-    }
-    Dims all = n.ops.dims(x);
-    Value split =
-        n.ops.reshape(x, {all[0], all[1], n.ops.index(count),
-                          n.ops.floorDiv(all[2], n.ops.index(count))});
-    return n.ops.transpose(split, {0, 2, 1, 3});
-  };
-  if (isFlat) {
-    query = toHeads(query, heads);
-    key = toHeads(key, others);
-    value = toHeads(value, others);
-  }
-  std::optional<double> scale;
-  if (n.hasAttribute("scale"))
-    scale = n.real("scale", 1);
-  Value result =
-      n.ops.attention(query, key, value, mask, scale,
-                      n.integer("is_causal", 0) != 0, /*groupedHeads=*/true);
-  if (result && isFlat) {
-    Value merged = n.ops.transpose(result, {0, 2, 1, 3});
-    result = n.ops.flatten(merged, 2, 3);
-  }
-  n.set(result);
-}
-
 //===----------------------------------------------------------------------===//
 // Normalizations
 //===----------------------------------------------------------------------===//
@@ -468,7 +424,6 @@ static void rotaryEmbedding(NodeBuilder &n) {
 
 llvm::ArrayRef<Operator> marver::onnx::networkOperators() {
   static const Operator table[] = {
-      {"Attention", attention},
       {"AveragePool", averagePool},
       {"BatchNormalization", batchNorm},
       {"Conv", conv},

@@ -276,7 +276,8 @@ Handler marver::onnx::findOperator(StringRef name) {
     llvm::StringMap<Handler> all;
     for (ArrayRef<Operator> list :
          {mathOperators(), reductionOperators(), shapeOperators(),
-          networkOperators(), indexingOperators(), quantizationOperators()})
+          networkOperators(), attentionOperators(), indexingOperators(),
+          quantizationOperators()})
       for (const Operator &entry : list)
         all[entry.name] = entry.handler;
     return all;
