@@ -480,10 +480,12 @@ private:
   // Failures
   //===--------------------------------------------------------------------===//
 
-  /// Runs `work`; false if it crashed.
+  /// Runs `work`, on a stack that deep models do not exhaust; false if it
+  /// crashed.
   static bool guarded(llvm::function_ref<void()> work) {
+    constexpr unsigned kStackBytes = 256u << 20;
     llvm::CrashRecoveryContext recovery;
-    return recovery.RunSafely(work);
+    return recovery.RunSafelyOnThread(work, kStackBytes);
   }
 
   void keepForReproducer() { beforeStage = module->clone(); }
