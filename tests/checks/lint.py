@@ -6,7 +6,7 @@ usage: lint.py BUILD [FILE...]
 A file that passed is not looked at again until something changes that could
 change the answer: its own text, the text of any header of this project that it
 includes, its compile command, .clang-tidy, or clang-tidy itself. The results are
-kept in BUILD/lint.
+kept in $XDG_CACHE_HOME/marver/lint (~/.cache/marver/lint).
 """
 
 import concurrent.futures
@@ -55,8 +55,11 @@ def project_files(source, folders, build):
 def main():
     build = Path(sys.argv[1]).resolve()
     wanted = {Path(name).resolve() for name in sys.argv[2:]}
-    cache = build / "lint"
-    cache.mkdir(exist_ok=True)
+    # Outside the clone, so that a fresh one does not look at every file again: the
+    # key below holds no path of this clone.
+    caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    cache = caches / "marver" / "lint"
+    cache.mkdir(parents=True, exist_ok=True)
     version = subprocess.run([TIDY, "--version"], capture_output=True, check=True).stdout
     settings = b"".join(file.read_bytes() for file in sorted(ROOT.glob("**/.clang-tidy")))
 
@@ -69,7 +72,9 @@ def main():
         if (wanted and source not in wanted) or source.suffix not in (".c", ".cpp"):
             continue
         command = shlex.split(entry["command"])
-        key = hashlib.sha256(version + settings + entry["command"].encode())
+        # The command is the same in every clone but for where that is.
+        portable = entry["command"].replace(str(build), "@build").replace(str(ROOT), "@root")
+        key = hashlib.sha256(version + settings + portable.encode())
         for file, text in sorted(project_files(source, list(include_folders(command)), build).items()):
             key.update(hashlib.sha256(text).digest())
         stamp = cache / key.hexdigest()
