@@ -229,6 +229,55 @@ Value isIn(Call &c) {
   return c.boolean("invert") ? c.b.unary(Unary::LogicalNot, found) : found;
 }
 
+/// Differences of neighbours, `n` times.
+Value difference(Call &c) {
+  ScalarType type = c.resultType();
+  Value x = c.operand("self", type);
+  if (!x || c.b.rankOf(x) == 0)
+    return x ? c.fail("a scalar has no neighbours") : nullptr;
+  const int64_t axis = c.axis("dim", c.b.rankOf(x), -1);
+  SmallVector<Value> parts;
+  if (c.has("prepend"))
+    parts.push_back(c.operand("prepend", type));
+  parts.push_back(x);
+  if (c.has("append"))
+    parts.push_back(c.operand("append", type));
+  if (is_contained(parts, nullptr))
+    return nullptr;
+  x = parts.size() > 1 ? c.b.concat(parts, axis) : x;
+  const int64_t count = c.integer("n", 1);
+  if (count < 0 || count > 64)
+    return c.fail("a difference of order " + Twine(count) +
+                  " is not supported");
+  for (int64_t i = 0; i < count && x; ++i) {
+    Dim length = c.b.sub(c.b.dim(x, axis), c.b.index(1));
+    Value next = c.b.narrow(x, axis, c.b.index(1), length);
+    Value before = c.b.narrow(x, axis, c.b.index(0), length);
+    x = type == ScalarType::Bool ? c.b.binary(Binary::Xor, next, before)
+                                 : c.b.sub(next, before);
+  }
+  return x;
+}
+
+/// v g / |v|, the norm over all dims but one.
+Value weightNorm(Call &c) {
+  Value v = c.tensor("v"), g = c.tensor("g");
+  if (!v || !g)
+    return nullptr;
+  const int64_t rank = c.b.rankOf(v), kept = c.integer("dim");
+  SmallVector<int64_t> axes;
+  for (int64_t i = 0; i < rank; ++i)
+    if (kept == -1 || i != kept)
+      axes.push_back(i);
+  Value norm = c.b.vectorNorm(v, 2, axes, /*keepDims=*/kept != -1);
+  return c.b.mul(v, c.b.div(g, norm));
+}
+
+Value weightNormWithNorm(Call &c) {
+  c.results = {weightNorm(c)};
+  return nullptr;
+}
+
 //===----------------------------------------------------------------------===//
 // Products
 //===----------------------------------------------------------------------===//
@@ -569,6 +618,9 @@ constexpr OpEntry entries[] = {
     {"aten.bucketize.Tensor", bucketize},
     {"aten.searchsorted.Tensor", searchSorted},
     {"aten.isin.Tensor_Tensor", isIn},
+    {"aten.diff.default", difference},
+    {"aten._weight_norm.default", weightNorm},
+    {"aten._weight_norm_interface.default", weightNormWithNorm},
     {"aten.tensordot.default", tensorDot},
     {"aten.bilinear.default", bilinear},
     {"aten.im2col.default", imageToColumns},

@@ -392,6 +392,130 @@ public:
     return result;
   }
 
+  //===--------------------------------------------------------------------===//
+  // Graphs. Regions that only set a mode (no gradients, no autocast) are taken
+  // into the graph that holds them.
+  //===--------------------------------------------------------------------===//
+
+  /// Names of a region: its inputs are values of the graph around it, all else
+  /// gets a prefix.
+  struct Scope {
+    StringMap<std::string> names;
+    std::string prefix;
+
+    std::string rename(const std::string &name) const {
+      auto found = names.find(name);
+      return found == names.end() ? prefix + name : found->second;
+    }
+    void apply(Argument &argument) const {
+      if (argument.kind == Argument::Tensor ||
+          argument.kind == Argument::SymInt ||
+          argument.kind == Argument::SymFloat ||
+          argument.kind == Argument::SymBool)
+        argument.text = rename(argument.text);
+      for (Argument &item : argument.list)
+        apply(item);
+    }
+  };
+
+  void graph(dom::element value, Program &program, const Scope &scope,
+             unsigned depth) {
+    forEachField(get(value, "tensor_values"), [&](StringRef name,
+                                                  dom::element meta) {
+      program.tensors.try_emplace(scope.rename(name.str()), tensorMeta(meta));
+    });
+    forEachField(
+        get(value, "sym_int_values"), [&](StringRef name, dom::element size) {
+          program.symInts.try_emplace(scope.rename(name.str()), symInt(size));
+        });
+    forEach(get(value, "nodes"), [&](dom::element item) {
+      Node result = node(item);
+      for (auto &[name, argument] : result.inputs)
+        scope.apply(argument);
+      for (Argument &argument : result.outputs)
+        scope.apply(argument);
+      if (!region(item, result, program, depth))
+        program.nodes.push_back(std::move(result));
+    });
+  }
+
+  /// Takes a region that only sets a mode apart; false for all other nodes.
+  bool region(dom::element item, const Node &call, Program &program,
+              unsigned depth) {
+    constexpr unsigned deepest = 32;
+    StringRef target = call.target;
+    if (failed() || !target.consume_front("torch.ops.higher_order."))
+      return false;
+    if (target == "wrap_with_autocast") {
+      // Where it is on, its operators compute in other dtypes than written.
+      if (call.inputs.size() < 3 ||
+          call.inputs[2].second.kind != Argument::Bool ||
+          call.inputs[2].second.integer != 0)
+        return false;
+    } else if (target != "wrap_with_set_grad_enabled") {
+      return false;
+    }
+    size_t position = 0;
+    while (position < call.inputs.size() &&
+           call.inputs[position].second.kind != Argument::Graph)
+      ++position;
+    if (position == call.inputs.size() || depth > deepest) {
+      fail("a region has no graph, or is nested too deeply");
+      return true;
+    }
+    dom::element inner;
+    size_t at = 0;
+    forEach(get(item, "inputs"), [&](dom::element input) {
+      if (at++ == position)
+        inner = get(choice(get(input, "arg")).second, "graph");
+    });
+
+    Scope scope;
+    scope.prefix = "region" + std::to_string(++regions) + ".";
+    forEach(get(inner, "inputs"), [&](dom::element input) {
+      Argument name = argument(input);
+      if (++position >= call.inputs.size())
+        fail("a region has more inputs than it is given");
+      else if (!name.text.empty())
+        scope.names[name.text] = call.inputs[position].second.text;
+    });
+    if (failed())
+      return true;
+    graph(inner, program, scope, depth + 1);
+    std::vector<Argument> results;
+    forEach(get(inner, "outputs"), [&](dom::element output) {
+      results.push_back(argument(output));
+      scope.apply(results.back());
+    });
+    std::vector<Argument> names = flatten(call.outputs);
+    results = flatten(results);
+    if (names.size() != results.size()) {
+      fail("a region has another number of results");
+      return true;
+    }
+    for (auto [name, result] : zip(names, results)) {
+      if (name.kind != Argument::Tensor)
+        continue; // sizes are expressions of the graph around
+      Node alias;
+      alias.target = "torch.ops.aten.alias.default";
+      alias.stackTrace = call.stackTrace;
+      alias.inputs.emplace_back("self", result);
+      alias.outputs.push_back(name);
+      program.nodes.push_back(std::move(alias));
+    }
+    return true;
+  }
+
+  static std::vector<Argument> flatten(const std::vector<Argument> &arguments) {
+    std::vector<Argument> result;
+    for (const Argument &argument : arguments)
+      if (argument.kind == Argument::List)
+        result.insert(result.end(), argument.list.begin(), argument.list.end());
+      else
+        result.push_back(argument);
+    return result;
+  }
+
   InputSpec inputSpec(dom::element value) {
     auto [kind, content] = choice(value);
     InputSpec spec;
@@ -502,16 +626,7 @@ public:
 
     dom::element module = get(root, "graph_module");
     dom::element graph = get(module, "graph");
-    forEachField(get(graph, "tensor_values"),
-                 [&](StringRef name, dom::element value) {
-                   program.tensors[name] = tensorMeta(value);
-                 });
-    forEachField(get(graph, "sym_int_values"),
-                 [&](StringRef name, dom::element value) {
-                   program.symInts[name] = symInt(value);
-                 });
-    forEach(get(graph, "nodes"),
-            [&](dom::element value) { program.nodes.push_back(node(value)); });
+    this->graph(graph, program, Scope(), 0);
     dom::element signature = get(module, "signature");
     forEach(get(signature, "input_specs"), [&](dom::element value) {
       program.inputs.push_back(inputSpec(value));
@@ -527,6 +642,7 @@ private:
   SymContext &symbols;
   /// The same few expressions are repeated thousands of times.
   StringMap<SymExpr> expressions;
+  unsigned regions = 0;
 };
 
 } // namespace

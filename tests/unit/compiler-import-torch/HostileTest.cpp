@@ -133,6 +133,7 @@ TEST_P(HostileProgram, IsImportedOrRefused) {
 INSTANTIATE_TEST_SUITE_P(Exports, HostileProgram,
                          testing::Values("convolution.pt2", "dynamic.pt2",
                                          "in_place.pt2", "weights.pt2",
+                                         "region.pt2", "guarded.pt2",
                                          "checked.pt2"));
 
 TEST(HostileWeights, AreRefused) {

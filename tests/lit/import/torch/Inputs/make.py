@@ -125,6 +125,15 @@ class Branch(nn.Module):
         return torch.cond(x.sum() > 0, lambda x: x + 1, lambda x: x - 1, (x,))
 
 
+class Region(nn.Module):
+    def forward(self, x):
+        y = x + 1
+        with torch.no_grad():
+            z = y * 2
+            w = z - x
+        return z + w
+
+
 class Guarded(nn.Module):
     def forward(self, x):
         return x.reshape(-1, 3).sum(1)
@@ -158,6 +167,7 @@ def main():
     options = {"b": torch.ones(2, dtype=torch.uint8), "a": x(1)}
     save("signature", Signature(), (x(2), x(5), options, 3), kwargs={"extra": x(2)})
     save("branch", Branch(), (x(3),))
+    save("region", Region(), (x(3),))
     save("guarded", Guarded(), (x(9),), {"x": {0: Dim.AUTO}})
     save("checked", Checked(), (x(3), torch.tensor(4)))
 
