@@ -264,8 +264,10 @@ static int64_t workPerElement(Value tensor) {
   return work;
 }
 
-/// Whether dims d and d + 1 of the source are one run in the result's buffer.
-static bool areAdjacent(MemRefType buffer, tensor::PadOp pad, int64_t d) {
+/// Whether dim d of the source continues the run that dims d + 1 to `last` are
+/// in the result's buffer. Dims of size 1 have strides that say nothing.
+static bool areAdjacent(MemRefType buffer, tensor::PadOp pad, int64_t d,
+                        int64_t last) {
   if (pad && (getConstantIntValue(pad.getMixedLowPad()[d + 1]) != 0 ||
               getConstantIntValue(pad.getMixedHighPad()[d + 1]) != 0))
     return false;
@@ -275,10 +277,12 @@ static bool areAdjacent(MemRefType buffer, tensor::PadOp pad, int64_t d) {
   int64_t offset;
   if (failed(buffer.getStridesAndOffset(strides, offset)))
     return false;
+  int64_t next = d + 1;
+  while (next < last && buffer.getDimSize(next) == 1)
+    ++next;
   return !ShapedType::isDynamic(strides[d]) &&
-         !ShapedType::isDynamic(strides[d + 1]) &&
-         !buffer.isDynamicDim(d + 1) &&
-         strides[d] == strides[d + 1] * buffer.getDimSize(d + 1);
+         !ShapedType::isDynamic(strides[next]) && !buffer.isDynamicDim(next) &&
+         strides[d] == strides[next] * buffer.getDimSize(next);
 }
 
 static MemRefType resultBuffer(mv::KernelOp kernel, unsigned number) {
@@ -318,7 +322,7 @@ static SmallVector<Sweep> planSweeps(mv::KernelOp kernel,
       return llvm::all_of(sweep.results, [&](unsigned number) {
         Value result = yielded[number];
         return areAdjacent(resultBuffer(kernel, number),
-                           result.getDefiningOp<tensor::PadOp>(), d) &&
+                           result.getDefiningOp<tensor::PadOp>(), d, last) &&
                isFlattenable(kernel,
                              storedSource(result, /*throughShapes=*/false),
                              first, last);
