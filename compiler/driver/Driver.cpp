@@ -480,12 +480,10 @@ private:
   // Failures
   //===--------------------------------------------------------------------===//
 
-  /// Runs `work`, on a stack that deep models do not exhaust; false if it
-  /// crashed.
+  /// Runs `work`; false if it crashed.
   static bool guarded(llvm::function_ref<void()> work) {
-    constexpr unsigned kStackBytes = 256u << 20;
     llvm::CrashRecoveryContext recovery;
-    return recovery.RunSafelyOnThread(work, kStackBytes);
+    return recovery.RunSafely(work);
   }
 
   void keepForReproducer() { beforeStage = module->clone(); }

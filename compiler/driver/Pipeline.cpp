@@ -146,11 +146,6 @@ void registerPassesAndStages() {
   tensor::registerTensorPasses();
   registerNativePasses();
   registerGraphPasses();
-  // A single pass takes no target; stages do (target-cpu).
-  std::string error;
-  TargetInfo target = selectTarget("x86-64-v4", error).value_or(TargetInfo());
-  registerKernelsPasses(target);
-  registerBuffersPasses(target);
 
   static std::vector<std::unique_ptr<PassPipelineRegistration<StageOptions>>>
       registrations;

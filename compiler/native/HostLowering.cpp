@@ -410,16 +410,7 @@ private:
     LLVM::CallOp::create(
         b, serviceType,
         ValueRange{parallelFor, call, code, slots, extent, number});
-    // A failure ends the run before anything, a loop above all, goes on with
-    // what was not computed.
-    bool canFail = kernel
-                       .walk([](Operation *op) {
-                         return op->hasAttr("mv.place")
-                                    ? WalkResult::interrupt()
-                                    : WalkResult::advance();
-                       })
-                       .wasInterrupted();
-    if (canFail) {
+    if (kernel->hasAttr("can_fail")) {
       Value status = b.loadI64(b.atByte(call, offsetof(mv_call, status)));
       Value isBad = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, status,
                                           b.constant(0));

@@ -259,35 +259,8 @@ struct GenerateToGeneric : OpRewritePattern<tensor::GenerateOp> {
 
 } // namespace
 
-/// MLIR's parser recurses with the text's brackets; what nests deeper than any
-/// model would exhaust its stack. Strings and comments are not worth the effort
-/// here: brackets in them count too. Returns the line where it is too deep.
-static std::optional<unsigned> findTooDeep(StringRef text) {
-  constexpr int kDeepest = 500;
-  int depth = 0;
-  unsigned line = 1;
-  char previous = 0;
-  for (char c : text) {
-    if (c == '\n')
-      ++line;
-    else if (c == '(' || c == '[' || c == '{' || c == '<')
-      ++depth;
-    else if (c == ')' || c == ']' || c == '}' || (c == '>' && previous != '-'))
-      depth = std::max(depth - 1, 0);
-    if (depth > kDeepest)
-      return line;
-    previous = c;
-  }
-  return std::nullopt;
-}
-
 OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
                                  const ImportRequest &request) {
-  if (std::optional<unsigned> line = findTooDeep(request.data->getBuffer())) {
-    emitError(FileLineColLoc::get(context, request.path, *line, 0))
-        << "brackets are nested too deeply";
-    return nullptr;
-  }
   llvm::SourceMgr sources;
   sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(
                                  request.data->getBuffer(), request.path),

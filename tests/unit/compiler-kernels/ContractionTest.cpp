@@ -235,33 +235,6 @@ TEST_P(Contraction, RandomWinograd) {
   }
 }
 
-/// What the shapes of RandomWinograd are meant to reach.
-TEST(Winograd, IsChosen) {
-  for (const char *cpu : {"x86-64-v3", "x86-64-v4"}) {
-    int64_t lanes = targetOf(cpu).lanes;
-    for (bool byPanels : {false, true}) {
-      int64_t channels = byPanels ? 512 : 64;
-      KernelCase kernel;
-      kernel.operands = {blockedShape({1, channels, 10, 10}, lanes),
-                         {channels / (2 * lanes), 3, 3, channels, 2 * lanes}};
-      kernel.result = blockedShape({1, channels, 8, 8}, lanes);
-      kernel.body =
-          "%result = mv.packed_conv %0, %1 {strides = array<i64: 1, 1>, "
-          "dilations = array<i64: 1, 1>, in_channels = " +
-          std::to_string(channels) +
-          ", out_channels = " + std::to_string(channels) +
-          ", input_blocked} : (" + kernel.type(0) + ", " + kernel.type(1) +
-          ") -> " + kernel.type(2);
-      CompiledKernel compiled(kernel, cpu);
-      ASSERT_TRUE(compiled);
-      EXPECT_NE(compiled.schedule().find("Winograd"), std::string::npos);
-      EXPECT_NE(compiled.schedule().find(byPanels ? "by_panels = true"
-                                                  : "by_panels = false"),
-                std::string::npos);
-    }
-  }
-}
-
 TEST_P(Contraction, RandomMatrixProducts) {
   for (const std::string &cpu : runnableCpus()) {
     std::mt19937 random(GetParam());

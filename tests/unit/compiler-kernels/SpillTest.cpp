@@ -70,7 +70,7 @@ TEST(Spills, Epilogues) {
   for (const char *cpu : kCpus) {
     TargetInfo target = targetOf(cpu);
     for (int64_t outputs : {32, 96}) {
-      KernelCase kernel = conv(target, 64, outputs, 28, 3, 2);
+      KernelCase kernel = conv(target, 64, outputs, 28, 3, 1);
       size_t name = kernel.body.find("%result");
       kernel.body.replace(name, 7, "%conv");
       std::string type = kernel.type(2);
