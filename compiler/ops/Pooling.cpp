@@ -90,6 +90,8 @@ Value OpsBuilder::pool(mv::PoolKind kind, Value x, const PoolOptions &options) {
           *number + low + windows.pads[i + spatial] - windows.reach(i);
       if (room >= 0)
         extra[i] = llvm::alignTo(room, stride) - room;
+      else if (room > -stride)
+        extra[i] = -room; // one window, larger than what it sees
       int64_t last = (room + extra[i]) / stride * stride;
       if (extra[i] && last >= *number + low)
         extra[i] = 0;

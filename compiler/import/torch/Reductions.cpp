@@ -116,6 +116,33 @@ Value cumulativeSum(Call &c) {
                            /*exclusive=*/false, /*reverse=*/false);
 }
 
+/// aten.diff: differences of neighbours, `n` times over; what `prepend` and
+/// `append` add comes first.
+Value difference(Call &c) {
+  Value x = c.tensor("self");
+  if (!x)
+    return nullptr;
+  int64_t rank = c.b.rankOf(x), axis = c.axis("dim", rank, -1);
+  SmallVector<Value> parts;
+  if (c.has("prepend"))
+    parts.push_back(c.tensor("prepend"));
+  parts.push_back(x);
+  if (c.has("append"))
+    parts.push_back(c.tensor("append"));
+  if (llvm::is_contained(parts, nullptr) || c.b.failed())
+    return nullptr;
+  x = parts.size() > 1 ? c.b.concat(parts, axis) : x;
+  bool isBoolean = c.b.elementOf(x).isInteger(1);
+  for (int64_t i = 0, n = c.integer("n", 1); i < n && x; ++i) {
+    Dim size = c.b.dim(x, axis), one = c.b.index(1);
+    Value next = c.b.slice(x, axis, one, size, one);
+    Value previous = c.b.slice(x, axis, c.b.index(0), c.b.sub(size, one), one);
+    x = isBoolean ? c.b.compare(Compare::Ne, next, previous)
+                  : c.b.sub(next, previous);
+  }
+  return x;
+}
+
 Value norm(Call &c) {
   Value x = c.operand("self", c.resultType());
   double order = c.number(c.has("p") ? "p" : "ord", 2);
@@ -201,6 +228,7 @@ constexpr OpEntry entries[] = {
     {"aten.log_softmax.int", softmax<true>},
     {"aten._log_softmax.default", softmax<true>},
     {"aten.cumsum.default", cumulativeSum},
+    {"aten.diff.default", difference},
     {"aten.linalg_vector_norm.default", norm},
     {"aten.norm.Scalar", norm},
     {"aten.norm.ScalarOpt_dim", norm},

@@ -18,6 +18,8 @@ torch_case("max_pool2d_with_indices", lambda x: torch.ops.aten.max_pool2d_with_i
 torch_case("max_pool1d", lambda x: F.max_pool1d(x, 3, 2, 1), f(1, 5, 20))
 for options in ({}, {"padding": 1}, {"padding": 1, "count_include_pad": False}, {"padding": 1, "ceil_mode": True}):
     torch_case("avg_pool2d", lambda x, o=options: F.avg_pool2d(x, 3, 2, **o), f(1, 17, 10, 11))
+torch_case("avg_pool2d", lambda x: F.avg_pool2d(x, 20, ceil_mode=True), f(1, 5, 7, 9))  # a window beyond the input
+torch_case("max_pool2d", lambda x: F.max_pool2d(x, 9, 9, ceil_mode=True), f(1, 17, 7, 10))
 for size in (1, (2, 3), (7, 7), (1, 4)):
     torch_case("adaptive_avg_pool2d", lambda x, s=size: F.adaptive_avg_pool2d(x, s), f(2, 5, 7, 9))
 torch_case("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, 1), f(1, 40, 1, 1))

@@ -27,6 +27,9 @@ torch_case("argmax", lambda x: torch.argmax(x, -1), f(1, 51))
 torch_case("argmin", lambda x: torch.argmin(x, -1), f(3, 51))
 torch_case("max_dim", lambda x: tuple(torch.max(x, 1)), f(4, 9))
 torch_case("cumsum", lambda x: torch.cumsum(x, 1), f(4, 9))
+torch_case("diff", lambda x: torch.diff(x), f(4, 9))
+torch_case("diff", lambda x, p: torch.diff(x, n=2, dim=0, prepend=p), i(5, 3), i(1, 3))
+torch_case("diff", lambda x: torch.diff(x), b(3, 6))
 torch_case("var", lambda x: torch.var(x, 1), f(4, 9))
 
 for shape, axis in (((4, 7), -1), ((4, 7), 0), ((2, 3, 5, 17), 1), ((2, 3, 5, 17), 3), ((1,), 0), ((3, 1), 1),
