@@ -24,6 +24,9 @@
 using namespace mlir;
 using namespace marver;
 
+/// Elements of a tensor: 2^48 at most.
+static constexpr int64_t elementLimit = int64_t(1) << 48;
+
 Value OpsBuilder::fail(const Twine &message) {
   if (error.empty())
     error = message.str();
@@ -55,8 +58,19 @@ Value OpsBuilder::indexValue(Dim dim) {
 RankedTensorType OpsBuilder::typeFor(ArrayRef<Dim> dims, Type element) {
   requireSizes(dims);
   SmallVector<int64_t> sizes;
-  for (Dim dim : dims)
-    sizes.push_back(known(dim).value_or(ShapedType::kDynamic));
+  int64_t elements = 1;
+  for (Dim dim : dims) {
+    int64_t size = known(dim).value_or(ShapedType::kDynamic);
+    sizes.push_back(size);
+    if (size == ShapedType::kDynamic || size == 0)
+      continue;
+    // Arithmetic on senseless numbers may have wrapped; no type has them.
+    if (size < 0 || llvm::MulOverflow(elements, size, elements) ||
+        elements > elementLimit) {
+      fail("makes a tensor with more elements than any memory holds");
+      sizes.back() = elements = 1;
+    }
+  }
   return RankedTensorType::get(sizes, element);
 }
 

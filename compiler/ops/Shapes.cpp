@@ -697,6 +697,13 @@ Value OpsBuilder::pad(Value x, ArrayRef<Dim> low, ArrayRef<Dim> high,
   if (int64_t(low.size()) != rankOf(x) || int64_t(high.size()) != rankOf(x))
     return fail("needs a low and a high pad for each of " + Twine(rankOf(x)) +
                 " dims");
+  // Sums of larger ones would wrap.
+  constexpr int64_t largest = int64_t(1) << 48;
+  for (ArrayRef<Dim> pads : {low, high})
+    for (Dim dim : pads)
+      if (auto number = known(dim);
+          number && (*number > largest || *number < -largest))
+        return fail("has a pad of " + Twine(*number));
   // Negative pads crop.
   Dims before, after;
   Value source = x;

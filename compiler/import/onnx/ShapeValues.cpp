@@ -149,7 +149,7 @@ bool buildBinary(NodeBuilder &node, const Shape &a, const Shape &b) {
   if (a.element != b.element || a.element.isInteger(1))
     return false;
   size_t count = std::max(a.dims.size(), b.dims.size());
-  if (a.dims.size() == 0 || b.dims.size() == 0)
+  if (a.dims.empty() || b.dims.empty())
     return false;
   if ((a.dims.size() != count && a.dims.size() != 1) ||
       (b.dims.size() != count && b.dims.size() != 1))
