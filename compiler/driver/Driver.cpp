@@ -532,7 +532,7 @@ private:
   };
 
   void begin(Stage stage) {
-    PassWatch::setCurrent(stageName(stage).data());
+    PassWatch::setCurrent(stageName(stage));
     times.push_back({stage, Clock::now(), 0, {}});
     if (!showsProgress)
       return;

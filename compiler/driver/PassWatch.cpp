@@ -17,7 +17,10 @@ namespace marver {
 static std::atomic<const char *> runningName{"start-up"};
 
 const char *PassWatch::current() { return runningName; }
-void PassWatch::setCurrent(const char *name) { runningName = name; }
+void PassWatch::setCurrent(StringRef name) {
+  // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): of a literal
+  runningName = name.data();
+}
 
 /// Names of passes live as long as the program: they are string literals.
 static StringRef nameOf(Pass *pass) {
@@ -32,7 +35,7 @@ static bool isAdaptor(Pass *pass) {
 void PassWatch::runBeforePass(Pass *pass, Operation *op) {
   if (isAdaptor(pass))
     return;
-  setCurrent(nameOf(pass).data());
+  setCurrent(nameOf(pass));
   starts[{pass, op}] = Clock::now();
 }
 

@@ -29,7 +29,8 @@ public:
 
   /// For a signal handler: the pass or stage that runs now.
   static const char *current();
-  static void setCurrent(const char *name);
+  /// `name` is a literal: it is kept, and ends with a zero.
+  static void setCurrent(llvm::StringRef name);
 
   void runBeforePass(mlir::Pass *pass, mlir::Operation *op) override;
   void runAfterPass(mlir::Pass *pass, mlir::Operation *op) override;

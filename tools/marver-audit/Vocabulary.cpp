@@ -64,17 +64,17 @@ static void addText(Words &words, StringRef text) {
 
 Words knownFingerprints() {
   Words words = {
-      "clang version",   "GCC: (",          "LLVM version", "Debian clang",
-      "Linker: LLD",     ".shstrtab",       ".strtab",      ".symtab",
-      ".dynsym",         ".dynstr",         ".rodata",      ".comment",
-      ".eh_frame",       ".debug_",         ".note.GNU",    ".gnu.hash",
-      ".text\0.",        ".text.",          ".init_array",  "x86_64-unknown",
-      "x86_64-pc-linux", "aarch64-unknown", "/usr/lib",     "/usr/include",
-      "/home/",          "/root/",          "/tmp/",        "python3",
-      "site-packages",   "torch.nn",        "torch.ops",    "aten::",
-      "aten.",           "onnx::",          "ai.onnx",      "pytorch",
-      "marver",          "builtin.module",  "func.func",    "linalg.",
-      "llvm.",           "DW_AT",           "parallel_for"};
+      "clang version",   "GCC: (",      "LLVM version",   "Debian clang",
+      "Linker: LLD",     ".shstrtab",   ".strtab",        ".symtab",
+      ".dynsym",         ".dynstr",     ".rodata",        ".comment",
+      ".eh_frame",       ".debug_",     ".note.GNU",      ".gnu.hash",
+      ".text.",          ".init_array", "x86_64-unknown", "x86_64-pc-linux",
+      "aarch64-unknown", "/usr/lib",    "/usr/include",   "/home/",
+      "/root/",          "/tmp/",       "python3",        "site-packages",
+      "torch.nn",        "torch.ops",   "aten::",         "aten.",
+      "onnx::",          "ai.onnx",     "pytorch",        "marver",
+      "builtin.module",  "func.func",   "linalg.",        "llvm.",
+      "DW_AT",           "parallel_for"};
   words.insert(std::string(".text\0.data", 11));
   words.insert(std::string(".text\0", 6));
   char host[256] = {};
