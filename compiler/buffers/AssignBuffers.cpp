@@ -97,7 +97,9 @@ public:
            const TargetInfo &target, int64_t &kernelNumber)
       : func(func), module(func->getParentOfType<ModuleOp>()), symbols(module),
         constants(constants), target(target), kernelNumber(kernelNumber),
-        b(func.getContext()), homes(func, symbols) {}
+        b(func.getContext()), homes(func, symbols, [this](Value size) {
+          return dependsOnData(size);
+        }) {}
 
   LogicalResult run() {
     if (failed(checkForm()))
@@ -105,7 +107,7 @@ public:
     body = &func.getBody().front();
     hoistScalars();
     copyCarriedValues(*body);
-    homes.choose([this](Value size) { return dependsOnData(size); });
+    homes.choose();
     copyWhereViewsFail();
     planArena();
     return rewrite();
@@ -211,11 +213,17 @@ private:
     }
   }
 
-  /// A copy of `source` by a launch at the current position.
+  /// A copy of `source` by a launch at the current position. Its dims belong to
+  /// the prologue like those of every launch, unless they are late.
   Value copyOf(Value source, Location loc) {
+    OpBuilder::InsertPoint here = b.saveInsertionPoint();
+    if (!homes.isLate(source))
+      startPrologue();
+    SmallVector<Value> dims = sizesOf(source);
+    b.restoreInsertionPoint(here);
     return mv::LaunchOp::create(b, loc, TypeRange(source.getType()),
                                 copyKernel(source), ValueRange(source),
-                                ValueRange(), sizesOf(source), Value())
+                                ValueRange(), dims, Value())
         .getResult(0);
   }
 

@@ -59,10 +59,7 @@ MemRefType Homes::contiguous(Value tensor) {
   return MemRefType::get(type.getShape(), type.getElementType());
 }
 
-void Homes::choose(std::function<bool(Value)> isLate) {
-  isLateSize = std::move(isLate);
-  chooseIn(func.getBody().front());
-}
+void Homes::choose() { chooseIn(func.getBody().front()); }
 
 /// The last definition first: a concat or a loop knows its home before what
 /// flows into it chooses one.

@@ -62,12 +62,14 @@ mlir::Value slotOfArgument(mlir::Value argument);
 
 class Homes {
 public:
-  Homes(mlir::func::FuncOp func, const mlir::SymbolTable &kernels)
-      : func(func), kernels(kernels) {}
-
   /// `isLateSize` tells index values that are known only while the model runs:
   /// nothing of such a size can be placed in a buffer that exists before.
-  void choose(std::function<bool(mlir::Value)> isLateSize);
+  Homes(mlir::func::FuncOp func, const mlir::SymbolTable &kernels,
+        std::function<bool(mlir::Value)> isLateSize)
+      : func(func), kernels(kernels), isLateSize(std::move(isLateSize)) {}
+
+  /// Gives every definition of the function a home.
+  void choose();
 
   const Home &of(mlir::Value definition) const {
     return homes.find(definition)->second;
