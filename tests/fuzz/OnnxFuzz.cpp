@@ -92,7 +92,7 @@ Message info(const char *name, std::initializer_list<const char *> dims) {
   for (const char *dim : dims) {
     Message size;
     if (*dim >= '0' && *dim <= '9')
-      size.number(1, uint64_t(atoi(dim)));
+      size.number(1, std::strtoull(dim, nullptr, 10));
     else
       size.text(2, dim);
     shape.part(1, size);
