@@ -249,6 +249,39 @@ Value undoView(OpBuilder &b, Operation *op, Value result) {
   return permute(b, loc, result, invertPermutationVector(permutation));
 }
 
+/// A contiguous buffer seen with other dims.
+static Value seenWithDims(OpBuilder &b, Location loc, Value source,
+                          const Dims &sizes) {
+  auto type = cast<MemRefType>(source.getType());
+  Dims strides(sizes.size());
+  OpFoldResult running = b.getIndexAttr(1);
+  for (int64_t d = sizes.size() - 1; d >= 0; --d) {
+    strides[d] = running;
+    running = combine(b, loc, b.getAffineDimExpr(0) * b.getAffineSymbolExpr(0),
+                      {running, sizes[d]});
+  }
+  OpFoldResult offset = b.getIndexAttr(0);
+  int64_t staticOffset;
+  SmallVector<int64_t> ignored;
+  if (succeeded(type.getStridesAndOffset(ignored, staticOffset)) &&
+      staticOffset != 0)
+    offset = memref::ExtractStridedMetadataOp::create(b, loc, source)
+                 .getConstifiedMixedOffset();
+  return memref::ReinterpretCastOp::create(b, loc, source, offset, sizes,
+                                           strides);
+}
+
+/// Does an expansion make several dims out of one whose sizes are all unknown?
+/// Upstream's lowering takes one such dim at most in a group.
+static bool hasSeveralUnknowns(tensor::ExpandShapeOp expand) {
+  return llvm::any_of(expand.getReassociationIndices(),
+                      [&](const ReassociationIndices &group) {
+                        return llvm::count_if(group, [&](int64_t d) {
+                                 return expand.getResultType().isDynamicDim(d);
+                               }) > 1;
+                      });
+}
+
 Value buildView(OpBuilder &b, Operation *op, Value source) {
   auto type = cast<MemRefType>(source.getType());
   MemRefType result = *viewType(op, type);
@@ -260,34 +293,19 @@ Value buildView(OpBuilder &b, Operation *op, Value source) {
             slice.getMixedSizes(), slice.getMixedStrides());
       })
       .Case<tensor::ExpandShapeOp>([&](tensor::ExpandShapeOp expand) {
-        return memref::ExpandShapeOp::create(b, loc, result, source,
-                                             expand.getReassociationIndices(),
-                                             expand.getMixedOutputShape());
+        if (type.getLayout().isIdentity() && hasSeveralUnknowns(expand))
+          return seenWithDims(b, loc, source, expand.getMixedOutputShape());
+        return Value(memref::ExpandShapeOp::create(
+            b, loc, result, source, expand.getReassociationIndices(),
+            expand.getMixedOutputShape()));
       })
       .Case<tensor::CollapseShapeOp>([&](tensor::CollapseShapeOp collapse) {
         return memref::CollapseShapeOp::create(
             b, loc, result, source, collapse.getReassociationIndices());
       })
       .Case<tensor::ReshapeOp>([&](tensor::ReshapeOp reshape) {
-        // A contiguous buffer seen with other dims.
-        Dims sizes = hostDims(b, loc, reshape.getResult());
-        Dims strides(sizes.size());
-        OpFoldResult running = b.getIndexAttr(1);
-        for (int64_t d = sizes.size() - 1; d >= 0; --d) {
-          strides[d] = running;
-          running =
-              combine(b, loc, b.getAffineDimExpr(0) * b.getAffineSymbolExpr(0),
-                      {running, sizes[d]});
-        }
-        OpFoldResult offset = b.getIndexAttr(0);
-        int64_t staticOffset;
-        SmallVector<int64_t> ignored;
-        if (succeeded(type.getStridesAndOffset(ignored, staticOffset)) &&
-            staticOffset != 0)
-          offset = memref::ExtractStridedMetadataOp::create(b, loc, source)
-                       .getConstifiedMixedOffset();
-        return Value(memref::ReinterpretCastOp::create(b, loc, source, offset,
-                                                       sizes, strides));
+        return seenWithDims(b, loc, source,
+                            hostDims(b, loc, reshape.getResult()));
       })
       .Case<tensor::CastOp>([&](tensor::CastOp) {
         return Value(memref::CastOp::create(b, loc, result, source));
