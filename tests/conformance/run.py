@@ -183,7 +183,7 @@ def main():
 
     begin = time.time()
     seed = secrets.randbelow(1 << 31) if arguments.seed is None else arguments.seed
-    work = arguments.build.resolve() / "tests" / "conformance"
+    work = arguments.build.resolve() / "conformance"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     workers = len(os.sched_getaffinity(0))
