@@ -17,7 +17,7 @@
 #define MARVER_COMPILER_GRAPH_EVALUATE_H
 
 #include "compiler/ir/Constants.h"
-#include "mlir/IR/Operation.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 
 namespace marver {
 
@@ -36,6 +36,10 @@ struct EvaluateLimits {
 std::optional<llvm::SmallVector<mlir::TypedAttr>>
 evaluate(mlir::Operation *op, const EvaluateLimits &limits = {});
 
+/// The same for a linalg.generic.
+std::optional<llvm::SmallVector<mlir::TypedAttr>>
+evaluateGeneric(mlir::linalg::GenericOp op, const EvaluateLimits &limits);
+
 /// Copies a strided array: out[i * outStrides] = in[i * inStrides] for all
 /// coordinates i < sizes; strides in elements, elements of `bytes` bytes.
 void copyStrided(char *out, llvm::ArrayRef<int64_t> outStrides, const char *in,
@@ -48,6 +52,9 @@ llvm::SmallVector<int64_t> rowMajorStrides(llvm::ArrayRef<int64_t> shape);
 /// A constant of `type` with every element equal to `element`.
 mlir::ElementsAttr makeSplat(mlir::RankedTensorType type,
                              mlir::Attribute element);
+
+/// Element `index` of `data` as an attribute of its type.
+mlir::Attribute elementAttr(const ConstantData &data, int64_t index);
 
 } // namespace marver
 
