@@ -18,10 +18,6 @@
 using namespace mlir;
 using namespace marver;
 
-static Type withLanes(Type element, int64_t lanes) {
-  return lanes ? Type(VectorType::get(lanes, element)) : element;
-}
-
 static bool isNarrowFloat(Type type) { return type.isF16() || type.isBF16(); }
 
 /// The type that a scalar of the body is computed in.

@@ -19,6 +19,11 @@
 
 namespace marver {
 
+/// `element`, or a vector of so many lanes of it (0: no vector).
+inline mlir::Type withLanes(mlir::Type element, int64_t lanes) {
+  return lanes ? mlir::Type(mlir::VectorType::get(lanes, element)) : element;
+}
+
 /// base + offset + stride * lane, or anything (`lanes`).
 struct Coordinate {
   mlir::Value base; ///< i64, null for 0

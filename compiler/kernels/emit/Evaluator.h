@@ -168,7 +168,10 @@ public:
   Value narrow(Value value, mlir::Type elementType);
   /// A float or integer constant of `type` (a scalar or vector type).
   Value number(double value, mlir::Type type);
+  Value negativeInfinity(mlir::Type type);
   Value laneSelect(Value condition, Value yes, Value no);
+  /// accumulator + x * y, in the accumulator's type.
+  Value multiplyAdd(Value x, Value y, Value accumulator);
 
 private:
   KernelEmitter &e;
@@ -182,6 +185,13 @@ private:
   std::map<std::vector<const void *>, llvm::SmallVector<Value, 2>> memo;
   bool hasFailed = false;
 };
+
+/// The type in which sums of `type` are kept.
+inline mlir::Type sumType(mlir::Type type) {
+  if (type.isF16() || type.isBF16())
+    return mlir::Float32Type::get(type.getContext());
+  return type;
+}
 
 /// Whether dims [first, last] of `tensor` may be given as one linear coordinate
 /// in the last of them whose size is not 1, with 0 for the others: everything
