@@ -15,6 +15,9 @@ using namespace mlir;
 using namespace marver;
 
 Value OpsBuilder::constant(ElementsAttr attribute) {
+  // Once for all iterations of a loop, and for what comes after it.
+  InsertionGuard guard(*this);
+  hoist({});
   return arith::ConstantOp::create(*this, attribute);
 }
 

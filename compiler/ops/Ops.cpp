@@ -84,7 +84,10 @@ void OpsBuilder::setRange(Value value, int64_t low, int64_t high) {
 
 Dims OpsBuilder::dims(Value value) {
   auto found = knownDims.find(value);
-  if (found != knownDims.end())
+  if (found != knownDims.end() && llvm::all_of(found->second, [&](Dim dim) {
+        auto dynamic = dyn_cast<Value>(dim);
+        return !dynamic || isVisible(dynamic);
+      }))
     return found->second;
   Dims result;
   RankedTensorType type = typeOf(value);
@@ -93,6 +96,10 @@ Dims OpsBuilder::dims(Value value) {
       result.push_back(index(size));
       continue;
     }
+    // Next to the tensor: good wherever the tensor is.
+    InsertionGuard guard(*this);
+    if (value.getParentBlock() != getInsertionBlock())
+      setInsertionPointAfterValue(value);
     Value dim = tensor::DimOp::create(*this, value, int64_t(axis));
     knownRanges[dim] = {0, std::numeric_limits<int64_t>::max()};
     result.push_back(dim);
@@ -167,17 +174,44 @@ Dim OpsBuilder::affine(AffineExpr expr, ArrayRef<Dim> operands) {
             : cast<AffineSymbolExpr>(result).getPosition() + map.getNumDims();
     return sorted[position];
   }
-  return remember(map.getAsOpaquePointer(), sorted, [&]() -> Value {
-    return affine::AffineApplyOp::create(*this, map, sorted);
-  });
+  return remember(
+      map.getAsOpaquePointer(), sorted,
+      [&]() -> Value {
+        return affine::AffineApplyOp::create(*this, map, sorted);
+      },
+      /*isSpeculatable=*/true);
 }
 
-/// The value made for `key` and `operands` before, or what `make` makes now.
+/// Whether a value made before can be used at the insertion point: it is not of
+/// a region that is complete.
+bool OpsBuilder::isVisible(Value value) {
+  return value.getParentRegion()->isAncestor(getInsertionBlock()->getParent());
+}
+
+/// Moves the insertion point out of all regions that none of the operands is
+/// made in, but not out of the function.
+void OpsBuilder::hoist(ArrayRef<Value> operands) {
+  Operation *parent = getInsertionBlock()->getParentOp();
+  while (parent && !parent->hasTrait<OpTrait::IsIsolatedFromAbove>() &&
+         llvm::none_of(operands, [&](Value operand) {
+           return parent->isAncestor(operand.getParentRegion()->getParentOp());
+         })) {
+    setInsertionPoint(parent);
+    parent = parent->getParentOp();
+  }
+}
+
+/// The value made for `key` and `operands` before, or what `make` makes now:
+/// where its operands are known if it may be computed in vain, so that the same
+/// expression is the same value in all regions.
 Value OpsBuilder::remember(const void *key, ArrayRef<Value> operands,
-                           function_ref<Value()> make) {
+                           function_ref<Value()> make, bool isSpeculatable) {
   for (auto &[known, value] : dimCache[key])
-    if (ArrayRef<Value>(known) == operands)
+    if (ArrayRef<Value>(known) == operands && isVisible(value))
       return value;
+  InsertionGuard guard(*this);
+  if (isSpeculatable)
+    hoist(operands);
   Value value = make();
   dimCache[key].emplace_back(SmallVector<Value>(operands), value);
   serialOf(value);
@@ -193,7 +227,6 @@ Dim OpsBuilder::sub(Dim a, Dim b) {
 }
 
 template <typename OpTy> Dim OpsBuilder::indexOp(Dim a, Dim b) {
-  Value left = indexValue(a), right = indexValue(b);
   // Constants are made anew each time: the key holds their number.
   auto key = [&](Dim dim) -> Attribute {
     if (auto constant = known(dim))
@@ -206,8 +239,13 @@ template <typename OpTy> Dim OpsBuilder::indexOp(Dim a, Dim b) {
       operands.push_back(cast<Value>(dim));
   Attribute name =
       getArrayAttr({getStringAttr(OpTy::getOperationName()), key(a), key(b)});
-  return remember(name.getAsOpaquePointer(), operands,
-                  [&]() -> Value { return OpTy::create(*this, left, right); });
+  return remember(
+      name.getAsOpaquePointer(), operands,
+      [&]() -> Value {
+        Value left = indexValue(a), right = indexValue(b);
+        return OpTy::create(*this, left, right);
+      },
+      /*isSpeculatable=*/!std::is_same_v<OpTy, arith::FloorDivSIOp>);
 }
 
 Dim OpsBuilder::mul(Dim a, Dim b) {

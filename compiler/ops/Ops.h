@@ -182,6 +182,7 @@ public:
 
   explicit OpsBuilder(mlir::Location loc)
       : ImplicitLocOpBuilder(loc, loc.getContext()) {}
+  ~OpsBuilder();
 
   //===--------------------------------------------------------------------===//
   // Errors
@@ -461,6 +462,55 @@ public:
   std::pair<Value, Value> topk(Value x, Dim k, int64_t axis, bool largest,
                                bool sorted);
 
+  //===--------------------------------------------------------------------===//
+  // Control flow (ControlFlow.cpp)
+  //
+  // Regions are filled by callbacks, which run with the insertion point inside
+  // of them and may use every value from outside. What is made inside is
+  // not to be used outside: an importer that remembers values by name forgets
+  // those of a region when its callback ends. Values and types come out as few
+  // and as static as they are in every iteration: a callback is called again
+  // when its first results show that a dim of a carried tensor changes.
+  //===--------------------------------------------------------------------===//
+
+  /// From a region's arguments to what it gives; nullopt after a failure.
+  using RegionBody =
+      llvm::function_ref<std::optional<llvm::SmallVector<Value>>(Values)>;
+  using Results = std::optional<llvm::SmallVector<Value>>;
+
+  /// A tensor of one element (or an i1 already) as i1: is it not zero?
+  Value truth(Value condition);
+
+  /// condition ? then() : otherwise(). The results of both agree in number,
+  /// element type and rank; dims that differ become dynamic. Of a condition
+  /// that is constant only the branch taken is built.
+  Results ifElse(Value condition, RegionBody then, RegionBody otherwise);
+
+  /// while (condition(carried)) carried = body(carried). `condition` gives a
+  /// truth value (see `truth`). The dims of what is carried may change.
+  Results whileLoop(Values initial, llvm::function_ref<Value(Values)> condition,
+                    RegionBody body);
+
+  /// What one iteration of `loop` gives.
+  struct Iteration {
+    llvm::SmallVector<Value> carried; ///< to the next one, as many as came in
+    llvm::SmallVector<Value> slices;  ///< one a scan output
+    Value proceed; ///< whether the next one runs; null: it does
+  };
+  struct LoopResults {
+    llvm::SmallVector<Value> carried;
+    llvm::SmallVector<Value> scans; ///< slices stacked along a new dim 0
+  };
+  using LoopBody = llvm::function_ref<std::optional<Iteration>(Dim iteration,
+                                                               Values carried)>;
+
+  /// At most `count` iterations (no limit if nullopt), of which none runs if
+  /// `proceed` is false (null: true): ONNX's Loop, and with a count alone
+  /// PyTorch's scan and map. The dims of what is carried may change; those of a
+  /// slice are known before the loop.
+  std::optional<LoopResults> loop(std::optional<Dim> count, Value proceed,
+                                  Values initial, LoopBody body);
+
   /// Broadcasts dims by numpy's rules; fails when they do not fit.
   std::optional<Dims> broadcastDims(llvm::ArrayRef<Dims> shapes);
 
@@ -469,7 +519,23 @@ private:
   bool factorize(Dim dim, int64_t &constant, llvm::SmallVector<Value> &atoms);
   std::pair<int64_t, int64_t> rangeOf(Dim dim);
   Value remember(const void *key, mlir::ArrayRef<Value> operands,
-                 llvm::function_ref<Value()> make);
+                 llvm::function_ref<Value()> make, bool isSpeculatable = false);
+  /// A loop under construction: what its body gives for the next iteration, and
+  /// the dims of what it carries (null where they change).
+  struct Settled {
+    mlir::Operation *op = nullptr;
+    mlir::Block *body = nullptr;
+    llvm::SmallVector<Value> next;
+    llvm::SmallVector<Dims> dims;
+  };
+  std::optional<Settled>
+  settle(Values initial, unsigned first,
+         llvm::function_ref<mlir::Operation *(Values)> make,
+         llvm::function_ref<Results(mlir::Operation *, Values)> fill);
+  llvm::SmallVector<Value> resultsOf(const Settled &loop, unsigned first);
+  void abandon(mlir::Operation *op);
+  bool isVisible(Value value);
+  void hoist(Values operands);
   template <typename OpTy> Dim indexOp(Dim a, Dim b);
   Value product(Value a, Value b, bool transposeB);
   Value pool(mv::PoolKind kind, Value x, const PoolOptions &options);
@@ -485,6 +551,7 @@ private:
                     PadMode mode);
 
   std::string error;
+  llvm::SmallVector<mlir::Operation *> abandoned;
   llvm::DenseMap<Value, Dims> knownDims;
   llvm::DenseMap<Value, std::pair<int64_t, int64_t>> knownRanges;
   /// Order of first use of the values that dims are made of.
