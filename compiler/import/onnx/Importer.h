@@ -1,0 +1,115 @@
+//===- Importer.h - From an ONNX model to a module of tensors ---*- C++ -*-===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MARVER_COMPILER_IMPORT_ONNX_IMPORTER_H
+#define MARVER_COMPILER_IMPORT_ONNX_IMPORTER_H
+
+#include "compiler/import/Import.h"
+#include "compiler/import/onnx/Node.h"
+#include "compiler/import/onnx/Tensors.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringSet.h"
+
+namespace marver::onnx {
+
+/// Sizes of a dim that a symbol may take.
+constexpr int64_t symbolLimit = std::numeric_limits<int32_t>::max();
+
+/// Names and what they stand for, in the graph or in one call of a function.
+struct Scope {
+  llvm::StringMap<GraphValue> values;
+  /// Attributes of the call, for references to them.
+  llvm::SmallVector<const Attribute *> attributes;
+  llvm::StringMap<int64_t> operatorSets;
+};
+
+/// An argument of the function to make.
+struct Input {
+  const ValueInfo *info;
+  mlir::Type element;
+  bool isUnsigned;
+  /// One entry a dim: a number, or the name of a symbol.
+  struct Size {
+    int64_t number = -1;
+    std::string symbol;
+  };
+  llvm::SmallVector<Size> sizes;
+};
+
+/// One import. A node that fails poisons its results, so that all problems of a
+/// model are reported at once and none twice.
+class Importer {
+public:
+  Importer(mlir::MLIRContext *context, const ImportRequest &request,
+           const Model &model)
+      : context(context), request(request), model(model),
+        tensors(context, request),
+        fileLoc(mlir::FileLineColLoc::get(context, request.path, 0, 0)),
+        ops(fileLoc) {}
+
+  mlir::OwningOpRef<mlir::ModuleOp> run();
+
+private:
+  // Checks before anything is built, in CheckModel.cpp.
+  bool readOperatorSets(llvm::ArrayRef<OperatorSet> sets,
+                        llvm::StringMap<int64_t> &versions);
+  bool indexFunctions();
+  bool readInputs();
+  bool readInput(const ValueInfo &info, unsigned number);
+  bool checkOperators();
+  void findUnsupported(llvm::ArrayRef<Node> nodes,
+                       const llvm::StringMap<int64_t> &versions,
+                       llvm::StringSet<> &seen);
+
+  // The function.
+  void declareFunction(llvm::ArrayRef<mlir::Type> results);
+  void defineArguments(Scope &scope);
+  bool defineInitializers(Scope &scope);
+  bool buildNodes(llvm::ArrayRef<Node> nodes, Scope &scope, int depth);
+  void buildNode(const Node &node, Scope &scope, int depth);
+  void callFunction(const Function &function, const Node &node, Scope &scope,
+                    llvm::ArrayRef<GraphValue *> inputs,
+                    llvm::ArrayRef<const Attribute *> attributes, int depth);
+  bool buildConstant(NodeBuilder &node);
+  bool buildResults(Scope &scope);
+  bool declareResults();
+
+  const Function *findFunction(const Node &node) const;
+  mlir::Location locationOf(const Node &node) const;
+  std::string describe(const Node &node) const;
+  mlir::InFlightDiagnostic report() {
+    failed = true;
+    return mlir::emitError(fileLoc);
+  }
+
+  mlir::MLIRContext *context;
+  const ImportRequest &request;
+  const Model &model;
+  TensorReader tensors;
+  mlir::Location fileLoc;
+  OpsBuilder ops;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  mlir::func::FuncOp function;
+  llvm::SmallVector<Input> inputs;
+  /// Symbols in order of first use.
+  llvm::MapVector<llvm::StringRef, unsigned> symbols;
+  llvm::StringMap<const Function *> functions;
+  llvm::StringMap<int64_t> operatorSets;
+  int64_t nodesBuilt = 0;
+  bool failed = false;
+};
+
+/// "ai.onnx" is the long name of the standard domain.
+inline llvm::StringRef shortDomain(llvm::StringRef domain) {
+  return domain == "ai.onnx" ? "" : domain;
+}
+
+} // namespace marver::onnx
+
+#endif // MARVER_COMPILER_IMPORT_ONNX_IMPORTER_H
