@@ -24,7 +24,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/buffers/ArenaPlan.h"
-#include "compiler/buffers/Homes.h"
+#include "compiler/buffers/ConstantTable.h"
+#include "compiler/buffers/HostForm.h"
+#include "compiler/buffers/Lifetimes.h"
 #include "compiler/buffers/Passes.h"
 #include "compiler/buffers/ShapeFunction.h"
 #include "compiler/buffers/Views.h"
@@ -38,57 +40,11 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "llvm/Support/BLAKE3.h"
 
 using namespace mlir;
 
 namespace marver {
 namespace {
-
-/// Constants of the whole module, equal ones once.
-class ConstantTable {
-public:
-  explicit ConstantTable(ModuleOp module) : module(module) {}
-
-  FailureOr<int64_t> add(Operation *constant, ElementsAttr attribute) {
-    auto [known, isNew] = byAttribute.try_emplace(attribute, -1);
-    if (!isNew)
-      return known->second;
-    std::optional<ConstantData> data = getConstantData(attribute);
-    if (!data)
-      return constant->emitOpError("holds no data that can be read");
-    int64_t bytes =
-        elementCount(data->type) * elementBytes(data->type.getElementType());
-    SmallVector<char, 0> expanded;
-    ArrayRef<char> content = data->bytes;
-    if (data->isSplat) {
-      expanded.resize(bytes);
-      data->copyTo(expanded);
-      content = expanded;
-    }
-    llvm::BLAKE3 hasher;
-    hasher.update(StringRef(content.data(), content.size()));
-    auto digest = hasher.final<16>();
-    std::string key(reinterpret_cast<char *>(digest.data()), digest.size());
-    key += std::to_string(bytes);
-    auto [same, isFirst] = byContent.try_emplace(key, attributes.size());
-    if (isFirst)
-      attributes.push_back(attribute);
-    byAttribute[attribute] = same->second;
-    return same->second;
-  }
-
-  void finish() {
-    module->setAttr("mv.constants",
-                    ArrayAttr::get(module.getContext(), attributes));
-  }
-
-private:
-  ModuleOp module;
-  SmallVector<Attribute> attributes;
-  DenseMap<Attribute, int64_t> byAttribute;
-  llvm::StringMap<int64_t> byContent;
-};
 
 /// One function's buffers.
 class Assigner {
@@ -102,10 +58,10 @@ public:
         }) {}
 
   LogicalResult run() {
-    if (failed(checkForm()))
+    if (failed(checkHostForm(func)))
       return failure();
     body = &func.getBody().front();
-    hoistScalars();
+    bodyStart = hoistScalars(func);
     copyCarriedValues(*body);
     homes.choose();
     copyWhereViewsFail();
@@ -114,76 +70,6 @@ public:
   }
 
 private:
-  /// What this stage does not take.
-  LogicalResult checkForm() {
-    if (!func.getBody().hasOneBlock())
-      return func.emitOpError("has more than one block");
-    WalkResult result = func.walk([&](Operation *op) {
-      if (!holdsTensors(op))
-        return WalkResult::advance();
-      auto loop = dyn_cast<scf::WhileOp>(op);
-      if (loop && loop.getConditionOp().getArgs() !=
-                      ValueRange(loop.getBeforeArguments())) {
-        op->emitOpError("must pass what it carries on unchanged in its "
-                        "condition");
-        return WalkResult::interrupt();
-      }
-      if (!isa<scf::WhileOp, scf::ForOp, scf::IfOp, linalg::LinalgOp,
-               func::FuncOp>(op)) {
-        op->emitOpError("has tensors in its regions, which is not supported");
-        return WalkResult::interrupt();
-      }
-      return WalkResult::advance();
-    });
-    return failure(result.wasInterrupted());
-  }
-
-  /// An operation with regions that work on tensors.
-  static bool holdsTensors(Operation *op) {
-    return op->getNumRegions() &&
-           op->walk([](Operation *inner) {
-               return llvm::any_of(inner->getResultTypes(),
-                                   llvm::IsaPred<TensorType>) ||
-                              llvm::any_of(inner->getOperandTypes(),
-                                           llvm::IsaPred<TensorType>)
-                          ? WalkResult::interrupt()
-                          : WalkResult::advance();
-             }).wasInterrupted();
-  }
-
-  /// Moves arithmetic on dims to the function's start, so that every size can
-  /// be used wherever a buffer is made.
-  void hoistScalars() {
-    DenseSet<Operation *> hoisted;
-    Operation *last = nullptr;
-    SmallVector<Operation *> candidates;
-    func.walk<WalkOrder::PreOrder>([&](Operation *op) {
-      if (isa<linalg::LinalgOp, tensor::PadOp>(op))
-        return WalkResult::skip();
-      if (op != func && isPure(op) && op->getNumRegions() == 0 &&
-          !op->hasTrait<OpTrait::IsTerminator>() &&
-          llvm::none_of(op->getResultTypes(), llvm::IsaPred<TensorType>))
-        candidates.push_back(op);
-      return WalkResult::advance();
-    });
-    for (Operation *op : candidates) {
-      bool movable = llvm::all_of(op->getOperands(), [&](Value operand) {
-        if (auto argument = dyn_cast<BlockArgument>(operand))
-          return argument.getOwner() == body;
-        return hoisted.contains(operand.getDefiningOp());
-      });
-      if (!movable || isa<tensor::ExtractOp>(op))
-        continue;
-      if (last)
-        op->moveAfter(last);
-      else
-        op->moveBefore(body, body->begin());
-      last = op;
-      hoisted.insert(op);
-    }
-    bodyStart = last ? last->getNextNode() : &body->front();
-  }
-
   /// A loop that hands one carried value on as another (or a part of it) needs
   /// that value apart from the memory that the next iteration overwrites.
   void copyCarriedValues(Block &block) {
@@ -271,57 +157,8 @@ private:
     return def->getBlock() != body || !def->isBeforeInBlock(bodyStart);
   }
 
-  /// From where to where the buffers of the arena are needed, in the numbers of
-  /// a walk over all operations. What a loop uses but does not make itself is
-  /// needed until its end.
-  llvm::MapVector<Value, std::pair<int64_t, int64_t>> lifetimes() {
-    DenseMap<Operation *, std::pair<int64_t, int64_t>> span;
-    int64_t next = 0;
-    std::function<void(Operation *)> number = [&](Operation *op) {
-      int64_t first = next++;
-      if (!isa<linalg::LinalgOp, tensor::PadOp>(op))
-        for (Region &region : op->getRegions())
-          for (Operation &inner : region.getOps())
-            number(&inner);
-      span[op] = {first, next++};
-    };
-    number(func);
-    llvm::MapVector<Value, std::pair<int64_t, int64_t>> lives;
-    auto touch = [&](Value value, Operation *at, bool whole) {
-      if (!isa<RankedTensorType>(value.getType()))
-        return;
-      Value root = homes.rootOf(value);
-      if (!isDefinition(root) || homes.of(root).kind != Home::Own ||
-          homes.isLate(root))
-        return;
-      Operation *def = root.getDefiningOp();
-      auto [first, last] = span.lookup(at);
-      if (!whole)
-        last = first;
-      for (Operation *loop = at->getParentOp(); loop != func;
-           loop = loop->getParentOp())
-        if (isa<scf::WhileOp, scf::ForOp>(loop) && !loop->isAncestor(def))
-          last = std::max(last, span.lookup(loop).second);
-      auto [life, isNew] = lives.try_emplace(root, first, last);
-      if (!isNew)
-        life->second = {std::min(life->second.first, first),
-                        std::max(life->second.second, last)};
-    };
-    func.walk<WalkOrder::PreOrder>([&](Operation *op) {
-      if (isa<linalg::LinalgOp>(op))
-        return WalkResult::skip();
-      for (Value result : op->getResults())
-        touch(result, op, /*whole=*/op->getNumRegions() > 0);
-      if (classify(op) != Role::View) // who uses a view counts, not the view
-        for (Value operand : op->getOperands())
-          touch(operand, op, /*whole=*/false);
-      return WalkResult::advance();
-    });
-    return lives;
-  }
-
   void planArena() {
-    auto lives = lifetimes();
+    Lifetimes lives = lifetimes(func, homes);
     SmallVector<Value> fixed, symbolic;
     SmallVector<ArenaItem> fixedItems, symbolicItems;
     for (auto &[root, life] : lives) {
@@ -479,10 +316,6 @@ private:
     return success();
   }
 
-  static bool isScalar(Value value) {
-    return !isa<RankedTensorType>(value.getType());
-  }
-
   /// Copies what a loop starts with, or a block ends with, to where the loop or
   /// branch keeps it.
   LogicalResult fillSlot(OpOperand &use) {
@@ -493,28 +326,6 @@ private:
     return failed(source) ? failure()
                           : launchOn(use.getOwner()->getLoc(),
                                      copyKernel(use.get()), *source, *slot);
-  }
-
-  /// Replaces a loop or branch by one that carries scalars only.
-  static void dropTensors(Operation *op) {
-    OpBuilder b(op);
-    auto isTensor = [](Value value) { return !isScalar(value); };
-    for (Region &region : op->getRegions())
-      for (Block &block : region)
-        block.eraseArguments(
-            [&](BlockArgument argument) { return isTensor(argument); });
-    OperationState state(op->getLoc(), op->getName());
-    state.addOperands(llvm::filter_to_vector(op->getOperands(), isScalar));
-    SmallVector<Value> kept;
-    llvm::copy_if(op->getResults(), std::back_inserter(kept), isScalar);
-    state.addTypes(ValueRange(kept).getTypes());
-    state.addAttributes(op->getAttrs());
-    for (Region &region : op->getRegions())
-      state.addRegion()->takeBody(region);
-    Operation *result = b.create(state);
-    for (auto [before, after] : llvm::zip_equal(kept, result->getResults()))
-      before.replaceAllUsesWith(after);
-    op->erase();
   }
 
   /// Dims of arguments are read from the call.
