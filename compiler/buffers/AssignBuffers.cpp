@@ -107,9 +107,10 @@ private:
       startPrologue();
     SmallVector<Value> dims = sizesOf(source);
     b.restoreInsertionPoint(here);
-    return mv::LaunchOp::create(b, loc, TypeRange(source.getType()),
-                                copyKernel(source), ValueRange(source),
-                                ValueRange(), dims, Value())
+    return mv::LaunchOp::create(
+               b, loc, TypeRange(source.getType()), copyKernel(source),
+               isSplat(source) ? ValueRange() : ValueRange(source),
+               ValueRange(), dims, Value())
         .getResult(0);
   }
 
@@ -131,7 +132,23 @@ private:
     }
   }
 
-  /// A kernel that copies a tensor of that type.
+  /// Whether `value` is a constant whose elements are all equal.
+  static bool isSplat(Value value) {
+    return matchPattern(value, m_Constant<SplatElementsAttr>(nullptr));
+  }
+
+  /// Launches a copy of `source` to the memory `out`. What is one number is
+  /// written, not read: such a constant takes no place in the module.
+  LogicalResult copyInto(Location loc, Value source, Value out) {
+    if (isSplat(source))
+      return launchOn(loc, copyKernel(source), ValueRange(), out);
+    FailureOr<Value> memory = memoryOf(source);
+    return failed(memory) ? failure()
+                          : launchOn(loc, copyKernel(source), *memory, out);
+  }
+
+  /// A kernel that copies a tensor of that type; for a splat, a kernel without
+  /// operands that makes it.
   StringAttr copyKernel(Value source) {
     OpBuilder builder(module.getContext());
     builder.setInsertionPointToEnd(module.getBody());
@@ -139,9 +156,13 @@ private:
         builder, source.getLoc(), ("k" + Twine(kernelNumber++)).str(),
         "pointwise", DictionaryAttr::get(builder.getContext()), ArrayAttr());
     Block &block = kernel.getBody().emplaceBlock();
-    Value argument = block.addArgument(source.getType(), source.getLoc());
     builder.setInsertionPointToEnd(&block);
-    mv::YieldOp::create(builder, source.getLoc(), argument);
+    Value value;
+    if (isSplat(source))
+      value = builder.clone(*source.getDefiningOp())->getResult(0);
+    else
+      value = block.addArgument(source.getType(), source.getLoc());
+    mv::YieldOp::create(builder, source.getLoc(), value);
     symbols.insert(kernel);
     return kernel.getSymNameAttr();
   }
@@ -322,10 +343,7 @@ private:
     FailureOr<Value> slot = memoryOf(slotOfUse(use));
     if (failed(slot) || homes.isPlaced(use))
       return success(succeeded(slot));
-    FailureOr<Value> source = memoryOf(use.get());
-    return failed(source) ? failure()
-                          : launchOn(use.getOwner()->getLoc(),
-                                     copyKernel(use.get()), *source, *slot);
+    return copyInto(use.getOwner()->getLoc(), use.get(), *slot);
   }
 
   /// Dims of arguments are read from the call.
@@ -512,10 +530,8 @@ private:
     for (unsigned i = 0, e = concat.getInputs().size(); i < e; ++i) {
       if (homes.isPlaced(concat, i))
         continue;
-      FailureOr<Value> source = memoryOf(concat.getInputs()[i]);
-      if (failed(source) ||
-          failed(launchOn(concat.getLoc(), copyKernel(concat.getInputs()[i]),
-                          *source, buildPart(b, concat, i, *whole))))
+      if (failed(copyInto(concat.getLoc(), concat.getInputs()[i],
+                          buildPart(b, concat, i, *whole))))
         return failure();
     }
     return success();
@@ -527,16 +543,13 @@ private:
     for (auto [i, value] : llvm::enumerate(ret.getOperands())) {
       if (homes.isPlaced(static_cast<unsigned>(i)))
         continue;
-      FailureOr<Value> source = memoryOf(value);
-      if (failed(source))
-        return failure();
       Location loc = ret.getLoc();
       bool isLate = homes.isLate(value);
       Value out = mv::BufferOp::create(b, loc, contiguousType(value),
                                        isLate ? mv::BufferSpace::Grown
                                               : mv::BufferSpace::Output,
                                        i, Value(), sizesOf(value));
-      if (failed(launchOn(loc, copyKernel(value), *source, out)))
+      if (failed(copyInto(loc, value, out)))
         return failure();
       if (isLate)
         mv::SetOutputOp::create(b, loc, i, out);

@@ -6,16 +6,20 @@ usage: run.py --build BUILD MODEL [--format REGEX] [--keep]
 Every export of the model (.pt2 and .onnx, static and dynamic) is compiled and
 audited against its source, then run on every case it covers, with one thread and
 with two: the results must be bit-identical, and within 1e-4 of PyTorch's largest
-value, each output and each group of like quantities for itself.
+value, each output and each group of like quantities for itself. A module may be
+as large as the weights that the graph uses, channels padded to whole blocks, and
+300 kB more.
 """
 
 import argparse
 import json
+import math
 import os
 import re
 import shutil
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "harness"))
@@ -26,6 +30,32 @@ import export  # noqa: E402
 
 TOLERANCE = 1e-4
 SKIPPED = 77
+BLOCK = 16  # the widest: AVX-512
+DTYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}  # torch's serialization
+
+
+def allowed_bytes(source):
+    """How large the module of a .pt2 file may be."""
+    archive = zipfile.ZipFile(source)
+    root = archive.namelist()[0].split("/")[0]
+    graph_module = json.loads(archive.read(f"{root}/models/model.json"))["graph_module"]
+    used = set(re.findall(r'{"name": "([^"]+)"}', json.dumps(graph_module["graph"]["nodes"])))
+    tensors = {}
+    for kind in ("weights", "constants"):
+        config = json.loads(archive.read(f"{root}/data/{kind}/model_{kind}_config.json"))["config"]
+        tensors.update({name: entry["tensor_meta"] for name, entry in config.items()})
+    total, counted = 300_000, set()
+    for spec in graph_module["signature"]["input_specs"]:
+        (kind, value), = spec.items()
+        name = value.get("parameter_name") or value.get("buffer_name") or value.get("tensor_constant_name")
+        if not name or value["arg"]["name"] not in used or name in counted:
+            continue
+        counted.add(name)
+        sizes = [size["as_int"] for size in tensors[name]["sizes"]]
+        if len(sizes) > 1:
+            sizes[0] += -sizes[0] % BLOCK
+        total += math.prod(sizes) * DTYPE_BYTES[tensors[name]["dtype"]]
+    return total
 
 
 def compare(meta, case, outputs):
@@ -72,6 +102,9 @@ def check_export(tools, meta, source, folder, work):
             if one != two:
                 raise Failure(f"case {number}: output {i} differs between 1 and 2 threads")
     tools("marver-audit", module, "--source", source)
+    size, most = module.stat().st_size, allowed_bytes(source.with_suffix(".pt2"))
+    if size > most:
+        raise Failure(f"the module has {size} bytes, {size - most} more than its weights justify")
     return (f"{len(covered)} cases, compiled in {compiled:.2f} s, "
             f"{module.stat().st_size / 1e6:.2f} MB")
 

@@ -96,12 +96,28 @@ KernelChoice chooseFamily(Operation *anchor, const TargetInfo &target) {
   return {fixedFamily(anchor), DictionaryAttr::get(anchor->getContext())};
 }
 
+/// Makes a tensor of one number, or of none in particular.
+static bool isFill(Operation *op) {
+  return isa<tensor::EmptyOp, linalg::FillOp, tensor::SplatOp>(op);
+}
+
+static bool isUniform(Value value) {
+  Operation *def = value.getDefiningOp();
+  return def && (isFill(def) ||
+                 matchPattern(def, m_Constant<SplatElementsAttr>(nullptr)));
+}
+
 bool readsMemory(OpOperand &operand) {
   Operation *user = operand.getOwner();
   switch (classify(user)) {
   case Role::Pointwise:
     return false;
   case Role::Anchor:
+    // A scatter copies what it cannot update in place: one number it writes.
+    if (auto scatter = dyn_cast<mv::ScatterOp>(user);
+        scatter && operand == scatter.getInputMutable() &&
+        isUniform(operand.get()))
+      return false;
     // Everything that sweeps its operands' elements once evaluates them.
     return !isa<mv::SoftmaxOp, mv::LayerNormOp, mv::ArgReduceOp,
                 linalg::LinalgOp>(user);
@@ -113,7 +129,7 @@ bool readsMemory(OpOperand &operand) {
 }
 
 bool isRepeated(Operation *op) {
-  if (!isa<tensor::EmptyOp, linalg::FillOp, tensor::SplatOp>(op))
+  if (!isFill(op))
     return false;
   for (OpOperand &use : op->getUses())
     if (readsMemory(use))
