@@ -111,6 +111,16 @@ def unary_cases(rng):
             expected = reference(x64)
         yield elementwise(f"math64_{name}", [x64], body.replace("f32", "f64"), expected, result="f64",
                           tolerance=(4e-14 if name == "exp2" else 2e-15, 1e-300) if name != "tan" else (1e-13, 1e-300))
+    # 1 + exp(x) is computed as one thing: logistic functions of either sign.
+    for name, sign, body in (
+            ("silu", -1, "    %n = arith.negf %x : f32\n    %p = math.exp %n : f32\n"),
+            ("logistic_down", 1, "    %p = math.exp %x : f32\n")):
+        with np.errstate(all="ignore"):
+            x64 = wide.astype(np.float64)
+            expected = (x64 / (1 + np.exp(sign * x64).astype(np.float32))).astype(np.float32)
+        body = ("    %one = arith.constant 1.0 : f32\n" + body + "    %d = arith.addf %p, %one : f32\n"
+                "    %t = arith.divf %x, %d : f32\n    linalg.yield %t : f32")
+        yield elementwise(name, [wide], body, expected, tolerance=(1.5e-6, 1e-36))
     x = np.concatenate([special, np.abs(rng.standard_normal(1000)).astype(np.float32) * 4])
     y = np.concatenate([rng.permutation(special), rng.integers(-6, 6, 1000).astype(np.float32) * 0.5])
     grid_x, grid_y = (g.ravel().astype(np.float32) for g in np.meshgrid(special, special))

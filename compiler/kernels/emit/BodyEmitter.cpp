@@ -52,6 +52,19 @@ Value BodyEmitter::get(Value value) {
   return result;
 }
 
+/// The argument of the exponential in 1 + exp(x), if `op` is that.
+static Value onePlusExp(Operation *op) {
+  auto add = dyn_cast<arith::AddFOp>(op);
+  if (!add)
+    return nullptr;
+  for (auto [one, other] : {std::make_pair(add.getLhs(), add.getRhs()),
+                            std::make_pair(add.getRhs(), add.getLhs())})
+    if (auto exp = other.getDefiningOp<math::ExpOp>())
+      if (matchPattern(one, m_OneFloat()))
+        return exp.getOperand();
+  return nullptr;
+}
+
 void BodyEmitter::emit(Operation *op) {
   ImplicitLocOpBuilder &b = builder();
   auto done = [&](Value result) { values[op->getResult(0)] = result; };
@@ -123,6 +136,11 @@ void BodyEmitter::emit(Operation *op) {
           arith::FloorDivSIOp, arith::CeilDivSIOp, arith::CeilDivUIOp>(op))
     return done(integerDivision(op));
 
+  if (Value x = onePlusExp(op); x && computeType(resultType).isF32()) {
+    auto negation = x.getDefiningOp<arith::NegFOp>();
+    return done(emitOnePlusExp(b, get(negation ? negation.getOperand() : x),
+                               /*negated=*/bool(negation)));
+  }
   if (op->getNumRegions() == 0 && op->getNumResults() == 1 &&
       OpTrait::hasElementwiseMappableTraits(op)) {
     SmallVector<Value> operands;

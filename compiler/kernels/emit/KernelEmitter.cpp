@@ -485,6 +485,18 @@ void KernelEmitter::prefetch(Value pointer, bool write, int locality) {
 // Vectors
 //===----------------------------------------------------------------------===//
 
+Value KernelEmitter::pinned(Value vector) {
+  // An empty piece of assembly that claims to change the register.
+  StringRef constraints = targetInfo.arch == MV_ARCH_X86_64 ? "=v,0" : "=w,0";
+  return LLVM::InlineAsmOp::create(b, vector.getType(), vector, "", constraints,
+                                   /*has_side_effects=*/true,
+                                   /*is_align_stack=*/false,
+                                   LLVM::tailcallkind::TailCallKind::None,
+                                   /*asm_dialect=*/LLVM::AsmDialectAttr(),
+                                   /*operand_attrs=*/ArrayAttr())
+      .getResult(0);
+}
+
 Value KernelEmitter::splat(Value scalar, int64_t lanes) {
   if (!lanes)
     return scalar;

@@ -140,6 +140,9 @@ public:
   void prefetch(Value pointer, bool write = false, int locality = 3);
 
   Value splat(Value scalar, int64_t lanes);
+  /// A vector that is in a register from here on: code generation neither moves
+  /// its computation to an earlier place nor repeats it.
+  Value pinned(Value vector);
   Value zero(mlir::Type elementType, int64_t lanes);
   Value fma(Value a, Value b, Value c);
 

@@ -169,6 +169,28 @@ static Value emitExp(const Float &f, Value x) {
   return f.mul(f.mul(result, powerOfTwo(f, half)), powerOfTwo(f, other));
 }
 
+/// 1 + e^x, or 1 + e^-x: the denominator of a logistic function, which needs
+/// less than the exponential itself, as e^x counts only against 1: within the
+/// limits 2^n is a normal number, 0 (n = -127) or infinity (n = 128).
+static Value emitOnePlusExp(const Float &f, Value x, bool negated) {
+  x = negated ? f.clamp(x, -88.8, 88) : f.clamp(x, -88, 88.8);
+  constexpr double magic = 12582912.0;
+  Value scale = f.constant(negated ? -1 / kLn2 : 1 / kLn2);
+  Value shifted = f.fma(x, scale, f.constant(magic));
+  Value rounded = f.sub(shifted, f.constant(magic));
+  Value rest = f.fma(x, scale, f.neg(rounded));
+  // 2^r for |r| <= 1/2: 1.0e-7.
+  static const double power[] = {1.0000000754548972,  0.6931471880262288,
+                                 0.2402210748530834,  0.05550357114219078,
+                                 0.00967603191832205, 0.00133908633646712};
+  // The low bits of `shifted` are n; all others leave by the shift.
+  Value exponent =
+      arith::ShLIOp::create(f.b, f.bits(shifted), f.integer(/*mantissa=*/23));
+  Value whole =
+      f.fromBits(arith::AddIOp::create(f.b, exponent, f.bits(f.constant(1))));
+  return f.fma(f.polynomial(rest, power), whole, f.constant(1));
+}
+
 static Value emitExpm1(const Float &f, Value x) {
   x = f.isDouble() ? f.clamp(x, -40, 710) : f.clamp(x, -20, 89);
   ExpParts parts = reduceExp(f, x);
@@ -583,6 +605,10 @@ Value marver::emitMinimum(ImplicitLocOpBuilder &b, Value a, Value c) {
 
 Value marver::emitExp(ImplicitLocOpBuilder &b, Value x) {
   return ::emitExp(Float(b, x.getType()), x);
+}
+
+Value marver::emitOnePlusExp(ImplicitLocOpBuilder &b, Value x, bool negated) {
+  return ::emitOnePlusExp(Float(b, x.getType()), x, negated);
 }
 
 Value marver::emitLog(ImplicitLocOpBuilder &b, Value x) {

@@ -25,6 +25,10 @@ mlir::Value emitMath(mlir::ImplicitLocOpBuilder &builder, mlir::Operation *op,
 
 // The functions that emitters themselves need, f32 or f64, vector or scalar.
 mlir::Value emitExp(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+/// 1 + e^x or, if `negated`, 1 + e^-x, f32 only: cheaper than the exponential,
+/// because only what counts against 1 must be right. Infinity from 88.4 on.
+mlir::Value emitOnePlusExp(mlir::ImplicitLocOpBuilder &builder, mlir::Value x,
+                           bool negated);
 mlir::Value emitLog(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 /// max and min that propagate NaN.
 mlir::Value emitMaximum(mlir::ImplicitLocOpBuilder &builder, mlir::Value a,

@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
 
@@ -32,6 +33,35 @@ static int64_t epilogueCost(mv::KernelOp kernel, Operation *anchor) {
     });
   }
   return cost;
+}
+
+/// Gives the loop its own copies of the vector constants that it uses, made
+/// just before it. Otherwise code generation keeps them in registers from the
+/// start of the kernel on, where the tile's accumulators need them.
+static void pinConstants(KernelEmitter &e, Operation *loop) {
+  OpBuilder::InsertionGuard guard(e.builder());
+  e.builder().setInsertionPoint(loop);
+  llvm::MapVector<Attribute, SmallVector<OpOperand *>> uses;
+  loop->walk([&](Operation *op) {
+    if (isa<arith::ShLIOp, arith::ShRSIOp, arith::ShRUIOp>(op))
+      return; // the amount is part of the instruction
+    for (OpOperand &operand : op->getOpOperands())
+      if (auto constant = operand.get().getDefiningOp<arith::ConstantOp>())
+        if (auto type = dyn_cast<VectorType>(constant.getType()))
+          if (type.getElementTypeBitWidth() == 32)
+            uses[constant.getValue()].push_back(&operand);
+  });
+  // The others that the epilogue needs at a time; too many are better read
+  // from memory where they are used.
+  constexpr int64_t kTemporaries = 6;
+  if (int64_t(uses.size()) + kTemporaries > e.target().vectorRegisters)
+    return;
+  for (auto &[value, operands] : uses) {
+    Value pinned = e.pinned(
+        arith::ConstantOp::create(e.builder(), cast<TypedAttr>(value)));
+    for (OpOperand *operand : operands)
+      operand->set(pinned);
+  }
 }
 
 TileEpilogue::TileEpilogue(KernelEmitter &emitter, Evaluator &evaluator,
@@ -93,6 +123,7 @@ void TileEpilogue::write(
       e.loop(e.constant(0), e.constant(sizes[d]), 1, inside);
   };
   loops(0, e.constant(0));
+  pinConstants(e, &*std::prev(e.builder().getInsertionPoint()));
 }
 
 } // namespace marver
