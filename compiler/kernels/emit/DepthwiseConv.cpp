@@ -10,17 +10,15 @@
 // a chunk of taps are in registers too; every input vector of the tile's window
 // is loaded once a chunk and added to all outputs it belongs to.
 //
-// A parallel index is one image (batch and outer spatial dims), one strip of
-// rows and one channel block.
+// RowStrips.h says what a parallel index is.
 //
 //===----------------------------------------------------------------------===//
 
 #include "compiler/kernels/emit/Evaluator.h"
 #include "compiler/kernels/emit/Families.h"
 #include "compiler/kernels/emit/RegisterTile.h"
+#include "compiler/kernels/emit/RowStrips.h"
 #include "compiler/kernels/emit/TileEpilogue.h"
-#include "mlir/Dialect/Affine/IR/AffineOps.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include <map>
 
 using namespace mlir;
@@ -45,40 +43,25 @@ struct DepthwiseSchedule {
 };
 
 mv::DepthwiseConvOp findAnchor(mv::KernelOp kernel) {
-  for (Operation &op : kernel.getBlock())
-    if (auto conv = dyn_cast<mv::DepthwiseConvOp>(op))
-      return conv;
-  return nullptr;
+  return *kernel.getBlock().getOps<mv::DepthwiseConvOp>().begin();
+}
+
+/// Sizes of the window.
+ArrayRef<int64_t> tapsOf(mv::DepthwiseConvOp conv) {
+  return cast<RankedTensorType>(conv.getFilter().getType())
+      .getShape()
+      .slice(1, conv.getSpatialRank());
 }
 
 OpFoldResult depthwiseExtent(OpBuilder &builder, Location loc,
                              mv::KernelOp kernel, ValueRange inputs,
                              ValueRange outs, const TargetInfo &target) {
   mv::DepthwiseConvOp conv = findAnchor(kernel);
-  DepthwiseSchedule schedule(kernel);
   Value input = inputs[cast<BlockArgument>(conv.getInput()).getArgNumber()];
-  ArrayRef<int64_t> taps =
-      cast<RankedTensorType>(conv.getFilter().getType()).getShape();
-  int64_t spatial = conv.getSpatialRank();
-  auto apply = [&](AffineExpr expr, ArrayRef<OpFoldResult> operands) {
-    return affine::makeComposedFoldedAffineApply(builder, loc, expr, operands);
-  };
-  AffineExpr d0 = builder.getAffineDimExpr(0), d1 = builder.getAffineDimExpr(1);
-  auto size = [&](int64_t dim) -> OpFoldResult {
-    return memref::getMixedSize(builder, loc, input, dim);
-  };
-  OpFoldResult extent = apply(d0 * d1, {size(0), size(1)});
-  for (int64_t d = 0; d < spatial - 1; ++d) {
-    int64_t reach = conv.getDilations()[d] * (taps[1 + d] - 1) + 1;
-    OpFoldResult length =
-        apply((d0 - reach).floorDiv(conv.getStrides()[d]) + 1, {size(2 + d)});
-    if (d + 2 == spatial)
-      length = schedule.stripRows
-                   ? apply(d0.ceilDiv(schedule.stripRows), {length})
-                   : OpFoldResult(builder.getIndexAttr(1));
-    extent = apply(d0 * d1, {extent, length});
-  }
-  return extent;
+  return rowStripsExtent(
+      builder, loc, input,
+      {tapsOf(conv), conv.getStrides(), conv.getDilations(), /*pads=*/{}},
+      DepthwiseSchedule(kernel).stripRows);
 }
 
 class DepthwiseEmitter {
@@ -88,51 +71,26 @@ public:
         epilogue(e, evaluator, writer, conv), conv(conv), schedule(e.kernel()),
         input(e.input(conv.getInput())), filter(e.input(conv.getFilter())),
         f32(e.builder().getF32Type()), lanes(e.target().lanes),
-        spatial(conv.getSpatialRank()),
-        taps(cast<RankedTensorType>(conv.getFilter().getType())
-                 .getShape()
-                 .slice(1, spatial)) {
-    sizes = evaluator.dims(conv.getResult());
-  }
+        spatial(conv.getSpatialRank()), taps(tapsOf(conv)),
+        strips(e, evaluator.dims(conv.getResult()), schedule.stripRows) {}
 
   LogicalResult run() {
-    rows = spatial > 1 ? sizes[spatial] : e.constant(1);
-    width = sizes[spatial + 1];
-    SmallVector<OpFoldResult> extents;
-    extents.push_back(sizes[0]);
-    for (int64_t d = 0; d < spatial - 2; ++d)
-      extents.push_back(sizes[2 + d]);
-    Value strips = e.constant(1);
-    if (schedule.stripRows)
-      strips = e.floorDiv(e.add(rows, schedule.stripRows - 1),
-                          e.constant(schedule.stripRows));
-    extents.push_back(strips);
-    extents.push_back(sizes[1]);
-    Value extent = e.constant(1);
-    for (OpFoldResult size : extents)
-      extent = e.mul(extent, e.materialize(size));
-    writer.fillBorders(extent);
-    e.loop(e.begin(), e.end(), 1, [&](Value index) {
-      SmallVector<Value> at = e.delinearize(index, extents);
-      block = at.pop_back_val();
-      Value strip = at.pop_back_val();
-      image = at;
-      Value row = e.constant(0), rowEnd = rows;
-      if (schedule.stripRows) {
-        row = e.mul(strip, schedule.stripRows);
-        rowEnd = e.min(e.add(row, schedule.stripRows), rows);
-      }
-      Value offset = e.add(e.mul(image[0], e.materialize(input.strides[0])),
-                           e.mul(block, e.materialize(input.strides[1])));
+    writer.fillBorders(strips.extent());
+    strips.forEach([&](const RowStrips::Strip &current) {
+      strip = current;
+      Value offset =
+          e.add(e.mul(strip.image[0], e.materialize(input.strides[0])),
+                e.mul(strip.block, e.materialize(input.strides[1])));
       for (int64_t d = 0; d < spatial - 2; ++d)
-        offset = e.add(offset, e.mul(image[1 + d], stepStride(d)));
+        offset = e.add(offset, e.mul(strip.image[1 + d], stepStride(d)));
       blockPointer = e.address(input.pointer, f32, offset);
-      blockWeights = e.address(filter.pointer, f32,
-                               e.mul(block, e.materialize(filter.strides[0])));
-      forPieces(e, row, rowEnd, schedule.tileRows, e.constantValue(rows),
-                [&](Value y, int64_t tileRows) {
-                  forPieces(e, e.constant(0), width, schedule.tilePixels,
-                            e.constantValue(width),
+      blockWeights =
+          e.address(filter.pointer, f32,
+                    e.mul(strip.block, e.materialize(filter.strides[0])));
+      forPieces(e, strip.row, strip.rowEnd, schedule.tileRows,
+                e.constantValue(strips.rows), [&](Value y, int64_t tileRows) {
+                  forPieces(e, e.constant(0), strips.width, schedule.tilePixels,
+                            e.constantValue(strips.width),
                             [&](Value x, int64_t tilePixels) {
                               tile(y, tileRows, x, tilePixels);
                             });
@@ -153,8 +111,9 @@ private:
   void tile(Value y, int64_t tileRows, Value x, int64_t tilePixels) {
     Value start = e.zero(f32, lanes);
     if (conv.getBias())
-      start = e.load(e.address(e.input(conv.getBias()), e.mul(block, lanes)),
-                     f32, lanes);
+      start =
+          e.load(e.address(e.input(conv.getBias()), e.mul(strip.block, lanes)),
+                 f32, lanes);
     SmallVector<Value> accumulators(tileRows * tilePixels, start);
     Value offset = e.mul(x, stepStride(spatial - 1));
     if (spatial > 1)
@@ -246,17 +205,8 @@ private:
 
   Point pointAt(Value y, Coordinate row, Value x, Coordinate pixel) {
     CoordinateMath math(e, lanes);
-    Point point;
-    point.lanes = lanes;
-    point.at.push_back(math.of(image[0]));
-    point.at.push_back(math.of(block));
-    for (Value coordinate : ArrayRef(image).drop_front())
-      point.at.push_back(math.of(coordinate));
-    if (spatial > 1)
-      point.at.push_back(math.add(math.of(y), row));
-    point.at.push_back(math.add(math.of(x), pixel));
-    point.at.push_back(Coordinate(Value(), 0, /*stride=*/1));
-    return point;
+    return strips.pointAt(strip, math.add(math.of(y), row),
+                          math.add(math.of(x), pixel));
   }
 
   KernelEmitter &e;
@@ -271,12 +221,11 @@ private:
   const int64_t lanes;
   const int64_t spatial;
   const ArrayRef<int64_t> taps;
-  SmallVector<Value> sizes; ///< of the result
-  Value rows, width;
+  RowStrips strips;
 
   // Of the parallel index and the chunk that are being emitted.
-  SmallVector<Value> image;
-  Value block, blockPointer, blockWeights;
+  RowStrips::Strip strip;
+  Value blockPointer, blockWeights;
   int64_t chunkLength[2] = {1, 1}; ///< taps in rows and pixels
 };
 

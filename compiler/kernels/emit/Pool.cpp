@@ -11,8 +11,7 @@
 // padding included as the neutral element; then the columns of each window are
 // joined from there.
 //
-// A parallel index is one image (batch and outer spatial dims), one strip of
-// rows and one channel block.
+// RowStrips.h says what a parallel index is.
 //
 //===----------------------------------------------------------------------===//
 
@@ -20,9 +19,8 @@
 #include "compiler/kernels/emit/Families.h"
 #include "compiler/kernels/emit/RegisterTile.h"
 #include "compiler/kernels/emit/ResultWriter.h"
-#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "compiler/kernels/emit/RowStrips.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include <limits>
 
 using namespace mlir;
@@ -45,10 +43,7 @@ struct PoolSchedule {
 };
 
 mv::PoolOp findAnchor(mv::KernelOp kernel) {
-  for (Operation &op : kernel.getBlock())
-    if (auto pool = dyn_cast<mv::PoolOp>(op))
-      return pool;
-  return nullptr;
+  return *kernel.getBlock().getOps<mv::PoolOp>().begin();
 }
 
 /// Columns of the input that a chunk of outputs needs.
@@ -61,28 +56,11 @@ OpFoldResult poolExtent(OpBuilder &builder, Location loc, mv::KernelOp kernel,
                         ValueRange inputs, ValueRange outs,
                         const TargetInfo &target) {
   mv::PoolOp pool = findAnchor(kernel);
-  PoolSchedule schedule(kernel);
   Value input = inputs[cast<BlockArgument>(pool.getInput()).getArgNumber()];
-  int64_t spatial = pool.getWindow().size();
-  auto apply = [&](AffineExpr expr, ArrayRef<OpFoldResult> operands) {
-    return affine::makeComposedFoldedAffineApply(builder, loc, expr, operands);
-  };
-  AffineExpr d0 = builder.getAffineDimExpr(0), d1 = builder.getAffineDimExpr(1);
-  auto size = [&](int64_t dim) -> OpFoldResult {
-    return memref::getMixedSize(builder, loc, input, dim);
-  };
-  OpFoldResult extent = apply(d0 * d1, {size(0), size(1)});
-  for (int64_t d = 0; d < spatial - 1; ++d) {
-    int64_t reach = pool.getDilations()[d] * (pool.getWindow()[d] - 1) + 1;
-    int64_t pads = pool.getPads()[d] + pool.getPads()[spatial + d];
-    OpFoldResult length =
-        apply((d0 + (pads - reach)).floorDiv(pool.getStrides()[d]) + 1,
-              {size(2 + d)});
-    if (d + 2 == spatial)
-      length = apply(d0.ceilDiv(schedule.stripRows), {length});
-    extent = apply(d0 * d1, {extent, length});
-  }
-  return extent;
+  return rowStripsExtent(builder, loc, input,
+                         {pool.getWindow(), pool.getStrides(),
+                          pool.getDilations(), pool.getPads()},
+                         PoolSchedule(kernel).stripRows);
 }
 
 int64_t poolScratchBytes(mv::KernelOp kernel, const TargetInfo &target) {
@@ -96,8 +74,8 @@ public:
       : e(e), evaluator(e), writer(evaluator), pool(pool), schedule(e.kernel()),
         input(e.input(pool.getInput())), f32(e.builder().getF32Type()),
         lanes(e.target().lanes), spatial(pool.getWindow().size()),
-        isMax(pool.getKind() == mv::PoolKind::Max) {
-    sizes = evaluator.dims(pool.getResult());
+        isMax(pool.getKind() == mv::PoolKind::Max),
+        strips(e, evaluator.dims(pool.getResult()), schedule.stripRows) {
     double start = isMax ? -std::numeric_limits<double>::infinity() : 0.0;
     ImplicitLocOpBuilder &b = e.builder();
     neutral =
@@ -105,39 +83,16 @@ public:
   }
 
   LogicalResult run() {
-    rows = spatial > 1 ? sizes[spatial] : e.constant(1);
-    width = sizes[spatial + 1];
-    SmallVector<OpFoldResult> extents;
-    extents.push_back(sizes[0]);
-    for (int64_t d = 0; d < spatial - 2; ++d)
-      extents.push_back(sizes[2 + d]);
-    Value strips = e.constant(1);
-    if (spatial > 1)
-      strips = e.floorDiv(e.add(rows, schedule.stripRows - 1),
-                          e.constant(schedule.stripRows));
-    extents.push_back(strips);
-    extents.push_back(sizes[1]);
-    Value extent = e.constant(1);
-    for (OpFoldResult size : extents)
-      extent = e.mul(extent, e.materialize(size));
-    writer.fillBorders(extent);
-    e.loop(e.begin(), e.end(), 1, [&](Value index) {
-      SmallVector<Value> at = e.delinearize(index, extents);
-      block = at.pop_back_val();
-      Value strip = at.pop_back_val();
-      image = at;
-      blockPointer =
-          e.address(input.pointer, f32,
-                    e.add(e.mul(image[0], e.materialize(input.strides[0])),
-                          e.mul(block, e.materialize(input.strides[1]))));
-      Value row = e.constant(0), rowEnd = rows;
-      if (spatial > 1) {
-        row = e.mul(strip, schedule.stripRows);
-        rowEnd = e.min(e.add(row, schedule.stripRows), rows);
-      }
-      e.loop(row, rowEnd, 1, [&](Value y) {
-        e.loop(e.constant(0), width, schedule.chunk, [&](Value x) {
-          chunk(y, x, e.min(e.add(x, schedule.chunk), width));
+    writer.fillBorders(strips.extent());
+    strips.forEach([&](const RowStrips::Strip &current) {
+      strip = current;
+      blockPointer = e.address(
+          input.pointer, f32,
+          e.add(e.mul(strip.image[0], e.materialize(input.strides[0])),
+                e.mul(strip.block, e.materialize(input.strides[1]))));
+      e.loop(strip.row, strip.rowEnd, 1, [&](Value y) {
+        e.loop(e.constant(0), strips.width, schedule.chunk, [&](Value x) {
+          chunk(y, x, e.min(e.add(x, schedule.chunk), strips.width));
         });
       });
     });
@@ -212,7 +167,7 @@ private:
     Value origin = e.mul(first, pixelStride);
     SmallVector<Value> strides;
     for (int64_t d = 0; d < spatial - 1; ++d) {
-      Value at = d + 2 == spatial ? y : image[1 + d];
+      Value at = d + 2 == spatial ? y : strip.image[1 + d];
       ranges.push_back(validTaps(d, at));
       Value stride = e.materialize(input.strides[2 + d]);
       origin = e.add(origin, e.mul(e.add(e.mul(at, pool.getStrides()[d]),
@@ -288,7 +243,7 @@ private:
       }
       Value at = d + 1 == spatial   ? e.add(pixel, i)
                  : d + 2 == spatial ? y
-                                    : image[1 + d];
+                                    : strip.image[1 + d];
       auto [low, high] = validTaps(d, at);
       count = e.mul(count, e.sub(high, low));
     }
@@ -302,21 +257,11 @@ private:
 
   void write(Value y, Value pixel, int64_t i, Value value) {
     CoordinateMath math(e, lanes);
-    Point point;
-    point.lanes = lanes;
-    point.at.push_back(math.of(image[0]));
-    point.at.push_back(math.of(block));
-    for (Value coordinate : ArrayRef(image).drop_front())
-      point.at.push_back(math.of(coordinate));
-    if (spatial > 1)
-      point.at.push_back(math.of(y));
-    Coordinate last = math.of(pixel);
-    last.offset += i;
-    point.at.push_back(last);
-    point.at.push_back(Coordinate(Value(), 0, /*stride=*/1));
+    Coordinate column = math.of(pixel);
+    column.offset += i;
     evaluator.define(pool.getResult(),
                      [value](const Point &) { return value; });
-    writer.write(point);
+    writer.write(strips.pointAt(strip, math.of(y), column));
   }
 
   KernelEmitter &e;
@@ -329,12 +274,12 @@ private:
   const int64_t lanes;
   const int64_t spatial;
   const bool isMax;
-  SmallVector<Value> sizes; ///< of the result
-  Value rows, width, neutral;
+  RowStrips strips;
+  Value neutral;
 
   // Of the parallel index that is being emitted.
-  SmallVector<Value> image;
-  Value block, blockPointer;
+  RowStrips::Strip strip;
+  Value blockPointer;
 };
 
 } // namespace
