@@ -267,7 +267,7 @@ DictionaryAttr scheduleContraction(MLIRContext *context,
   // Weights that no cache holds arrive in time only if asked for in time: where
   // a panel is used by few tiles, the hardware's prefetcher is too late.
   int64_t pixels = guess(shape.rows, 1) * guess(shape.width, 64);
-  bool prefetch = streams == 1 && bytes.weights > target.l2Bytes / 2 &&
+  bool prefetch = streams == 1 && bytes.weights > target.l1Bytes &&
                   pixels > 1 && pixels <= 512;
   if (prefetchRows)
     reason += "; input prefetched";
