@@ -24,6 +24,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/buffers/ArenaPlan.h"
+#include "compiler/buffers/CarryLate.h"
 #include "compiler/buffers/ConstantTable.h"
 #include "compiler/buffers/HostForm.h"
 #include "compiler/buffers/Lifetimes.h"
@@ -62,6 +63,7 @@ public:
       return failure();
     body = &func.getBody().front();
     bodyStart = hoistScalars(func);
+    carryLate();
     copyCarriedValues(*body);
     homes.choose();
     copyWhereViewsFail();
@@ -70,6 +72,22 @@ public:
   }
 
 private:
+  void carryLate() {
+    LateContext context;
+    context.func = func;
+    context.isLateSize = [this](Value size) { return dependsOnData(size); };
+    context.isLate = [this](Value tensor) { return homes.isLate(tensor); };
+    context.startPrologue = [this](OpBuilder &builder) {
+      builder.setInsertionPoint(bodyStart);
+    };
+    context.copyOf = [this](OpBuilder &builder, Value tensor) {
+      b.restoreInsertionPoint(builder.saveInsertionPoint());
+      return copyOf(tensor, tensor.getLoc());
+    };
+    markLateSlots(context);
+    memory = carryLateSlots(context);
+  }
+
   /// A loop that hands one carried value on as another (or a part of it) needs
   /// that value apart from the memory that the next iteration overwrites.
   void copyCarriedValues(Block &block) {
@@ -91,7 +109,8 @@ private:
         source = def->getOperand(0);
       }
       Value slot = slotOfArgument(source);
-      if (!slot || slot.getDefiningOp() != block.getParentOp() ||
+      if (!slot || isLateSlot(slot) || isLateSlot(slotOfUse(use)) ||
+          slot.getDefiningOp() != block.getParentOp() ||
           (source == use.get() && slot == slotOfUse(use)))
         continue;
       b.setInsertionPoint(end);
@@ -324,6 +343,18 @@ private:
               .getResult());
       return success();
     }
+    if (auto cast = dyn_cast<UnrealizedConversionCastOp>(op)) {
+      FailureOr<Value> memory = memoryOf(cast.getOperand(0));
+      if (failed(memory))
+        return failure();
+      Type type = cast.getResult(0).getType();
+      cast.getResult(0).replaceAllUsesWith(
+          memory->getType() == type
+              ? *memory
+              : memref::CastOp::create(b, op->getLoc(), type, *memory)
+                    .getResult());
+      return success();
+    }
     if (auto ret = dyn_cast<func::ReturnOp>(op)) {
       if (failed(storeResults(ret)))
         return failure();
@@ -340,14 +371,30 @@ private:
   /// Copies what a loop starts with, or a block ends with, to where the loop or
   /// branch keeps it.
   LogicalResult fillSlot(OpOperand &use) {
+    if (isLateSlot(slotOfUse(use)))
+      return success(); // its memory is carried
     FailureOr<Value> slot = memoryOf(slotOfUse(use));
     if (failed(slot) || homes.isPlaced(use))
       return success(succeeded(slot));
     return copyInto(use.getOwner()->getLoc(), use.get(), *slot);
   }
 
-  /// Dims of arguments are read from the call.
+  /// Dims of arguments are read from the call, those of late slots from what
+  /// the loop carries.
   LogicalResult rewriteDims() {
+    SmallVector<tensor::DimOp> late;
+    func.walk([&](tensor::DimOp dim) {
+      if (isLateSlot(dim.getSource()))
+        late.push_back(dim);
+    });
+    for (tensor::DimOp dim : late) {
+      b.setInsertionPoint(dim);
+      dim.replaceAllUsesWith(
+          memref::DimOp::create(b, dim.getLoc(), memory.lookup(dim.getSource()),
+                                dim.getIndex())
+              .getResult());
+      dim.erase();
+    }
     for (auto dim : llvm::make_early_inc_range(body->getOps<tensor::DimOp>())) {
       auto argument = dyn_cast<BlockArgument>(dim.getSource());
       std::optional<int64_t> index = dim.getConstantIndex();
@@ -459,9 +506,11 @@ private:
   /// The dynamic dims of a tensor value.
   SmallVector<Value> sizesOf(Value tensor) {
     SmallVector<Value> sizes;
-    for (OpFoldResult dim : hostDims(b, tensor.getLoc(), tensor))
-      if (auto value = dyn_cast<Value>(dim))
-        sizes.push_back(value);
+    auto type = cast<RankedTensorType>(tensor.getType());
+    for (auto [d, dim] : llvm::enumerate(hostDims(b, tensor.getLoc(), tensor)))
+      if (type.isDynamicDim(d))
+        sizes.push_back(
+            getValueOrCreateConstantIndexOp(b, tensor.getLoc(), dim));
     return sizes;
   }
 

@@ -6,7 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/buffers/Homes.h"
+#include "compiler/buffers/CarryLate.h"
 #include "compiler/buffers/Views.h"
+#include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
 #include "compiler/kernels/form/Grouping.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -40,18 +42,10 @@ Value slotOfUse(OpOperand &use) {
 }
 
 Value slotOfArgument(Value argument) {
-  auto block = dyn_cast<BlockArgument>(argument);
-  if (!block)
-    return Value();
-  Operation *parent = block.getOwner()->getParentOp();
-  unsigned number = block.getArgNumber();
-  if (isa<scf::WhileOp>(parent))
-    return parent->getResult(number);
-  if (auto loop = dyn_cast<scf::ForOp>(parent))
-    return number < loop.getNumInductionVars()
-               ? Value()
-               : loop.getResult(number - loop.getNumInductionVars());
-  return Value();
+  auto slot = slotOf(argument);
+  return isa<BlockArgument>(argument) && slot
+             ? Value(slot->first->getResult(slot->second))
+             : Value();
 }
 
 MemRefType Homes::contiguous(Value tensor) {
@@ -211,6 +205,8 @@ Value Homes::updatedOperand(Value tensor) const {
   SmallVector<Operation *> others;
   readers(updated, others);
   for (Operation *user : others) {
+    if (isa<UnrealizedConversionCastOp>(user))
+      return Value(); // a loop carries it under other names (CarryLate.h)
     Operation *ancestor = launch->getBlock()->findAncestorOpInBlock(*user);
     if (user != launch && (!ancestor || !ancestor->isBeforeInBlock(launch)))
       return Value();
@@ -324,7 +320,20 @@ bool Homes::isPlaced(OpOperand &use) const {
 bool Homes::isLate(Value tensor) const {
   auto type = cast<RankedTensorType>(tensor.getType());
   Operation *def = tensor.getDefiningOp();
-  if (type.hasStaticShape() || !def)
+  if (isLateSlot(tensor))
+    return true;
+  if (auto launch = dyn_cast_or_null<mv::LaunchOp>(def);
+      launch && isMarkedLate(launch))
+    return true;
+  if (type.hasStaticShape())
+    return false;
+  if (auto slot = slotOf(tensor)) {
+    // The dims of what flows into it.
+    Value initial = initialOfSlot(slot->first, slot->second);
+    return isLate(initial ? initial
+                          : yieldsOfSlot(slot->first, slot->second).front());
+  }
+  if (!def)
     return false;
   if (auto launch = dyn_cast<mv::LaunchOp>(def))
     return llvm::any_of(launch.getResultDims(), isLateSize);

@@ -88,7 +88,8 @@ public:
   mlir::Value rootOf(mlir::Value value) const;
   /// The layout of any tensor value's memory.
   mlir::MemRefType layoutOf(mlir::Value value) const;
-  /// Whether a dim of `tensor` is known only while the model runs.
+  /// Whether a dim of `tensor` is known only while the model runs (or it is
+  /// treated as if it were).
   bool isLate(mlir::Value tensor) const;
 
   static mlir::MemRefType contiguous(mlir::Value tensor);

@@ -7,6 +7,7 @@
 
 #include "compiler/buffers/Views.h"
 #include "compiler/ir/Constants.h"
+#include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
 #include "compiler/kernels/form/Grouping.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -56,6 +57,13 @@ Dims hostDims(OpBuilder &b, Location loc, Value tensor) {
   Operation *def = tensor.getDefiningOp();
   if (type.hasStaticShape())
     return getAsIndexOpFoldResult(b.getContext(), type.getShape());
+  if (auto slot = slotOf(tensor); slot && !isLateSlot(tensor)) {
+    // The same in every iteration, in both branches.
+    Value initial = initialOfSlot(slot->first, slot->second);
+    return hostDims(b, loc,
+                    initial ? initial
+                            : yieldsOfSlot(slot->first, slot->second).front());
+  }
   Dims dims =
       TypeSwitch<Operation *, Dims>(def)
           .Case<mv::LaunchOp>([&](mv::LaunchOp launch) {

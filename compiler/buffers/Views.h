@@ -20,9 +20,13 @@
 namespace marver {
 
 /// Dims of a tensor value of the host function as attributes or index values,
-/// without tensor.dim of anything but function arguments.
+/// without tensor.dim of anything but function arguments and late slots.
 llvm::SmallVector<mlir::OpFoldResult>
 hostDims(mlir::OpBuilder &b, mlir::Location loc, mlir::Value tensor);
+
+/// Whether a value is what a loop or branch carries in a slot whose dims are
+/// known only while the model runs (CarryLate.h).
+bool isLateSlot(mlir::Value tensor);
 
 /// The layout of view operation `op` on a source of layout `source`, or failure
 /// if the elements do not lie such that it is a view.

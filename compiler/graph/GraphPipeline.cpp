@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/graph/Passes.h"
+#include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -24,8 +25,10 @@ void marver::buildGraphPipeline(OpPassManager &manager,
                                 const TargetInfo &target,
                                 const GraphOptions &options) {
   OpPassManager &pm = manager.nest<func::FuncOp>();
-  auto cleanUp = [&pm] {
-    pm.addPass(createCanonicalizerPass());
+  auto cleanUp = [&] {
+    pm.addPass(createCleanUpPass());
+    if (options.optimizationLevel > 0)
+      pm.addPass(createHoistInvariantsPass());
     pm.addPass(createCSEPass());
   };
   pm.addPass(createResolveDimsPass());
@@ -54,6 +57,8 @@ void marver::buildGraphPipeline(OpPassManager &manager,
 }
 
 void marver::registerGraphPasses() {
+  registerPass([] { return createCleanUpPass(); });
+  registerPass([] { return createHoistInvariantsPass(); });
   registerPass([] { return createFoldConstantsPass(); });
   registerPass([] { return createRefineTypesPass(); });
   registerPass([] { return createResolveDimsPass(); });

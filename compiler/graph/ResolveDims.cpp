@@ -18,10 +18,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/graph/Passes.h"
+#include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/MemRef/Transforms/Transforms.h"
-#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 
 using namespace mlir;
 using namespace marver;
@@ -41,11 +41,7 @@ struct ResolveDims : PassWrapper<ResolveDims, OperationPass<func::FuncOp>> {
   }
 
   void runOnOperation() override {
-    RewritePatternSet patterns(&getContext());
-    memref::populateResolveRankedShapedTypeResultDimsPatterns(patterns);
-    tensor::DimOp::getCanonicalizationPatterns(patterns, &getContext());
-    affine::AffineApplyOp::getCanonicalizationPatterns(patterns, &getContext());
-    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+    if (failed(resolveDims(getOperation())))
       signalPassFailure();
   }
 };

@@ -8,12 +8,14 @@
 // Reads func, tensor, linalg, arith, math and scf as upstream prints them. The
 // module holds one public function (or one called main) and private ones that
 // it calls, which are inlined. Named linalg operations that the mv dialect has
-// a counterpart for become that; the others are generalized.
+// a counterpart for become that; the others are generalized. Loops that pass on
+// other values in their condition than they carry are rotated.
 //
 //===----------------------------------------------------------------------===//
 
 #include "compiler/import/Import.h"
 
+#include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -84,19 +86,18 @@ LogicalResult checkSignature(func::FuncOp function) {
 LogicalResult checkOperations(ModuleOp module) {
   bool isGood = true;
   module->walk([&](Operation *op) {
-    // Loops and branches on scalars are fine, those on tensors are not there
-    // yet.
-    bool isLoopOnTensors =
-        isa<scf::SCFDialect>(op->getDialect()) &&
+    bool isOtherLoop =
+        isa<scf::SCFDialect>(op->getDialect()) && op->getNumRegions() > 0 &&
+        !isControlFlow(op) &&
         llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorType>);
-    if (!isLoopOnTensors &&
+    if (!isOtherLoop &&
         (isa<ModuleOp, func::FuncOp, func::CallOp, func::ReturnOp>(op) ||
          isa<mv::MvDialect, arith::ArithDialect, linalg::LinalgDialect,
              math::MathDialect, scf::SCFDialect, tensor::TensorDialect>(
              op->getDialect())))
       return;
     op->emitError() << "operation " << op->getName()
-                    << (isLoopOnTensors ? " on tensors" : "")
+                    << (isOtherLoop ? " on tensors" : "")
                     << " is not supported in a model";
     isGood = false;
   });
@@ -257,6 +258,55 @@ struct GenerateToGeneric : OpRewritePattern<tensor::GenerateOp> {
   }
 };
 
+/// A loop whose condition passes on other values than the loop carries:
+///
+///   scf.while (%t = %init) { %c, %f = before(%t); condition(%c) %f }
+///   do (%f) { yield after(%f) }
+///
+/// becomes one that carries what the condition passes on,
+///
+///   %c0, %f0 = before(%init)
+///   scf.while (%c = %c0, %f = %f0) { condition(%c) %c, %f }
+///   do (%c, %f) { yield before(after(%f)) }
+struct RotateWhile : OpRewritePattern<scf::WhileOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(scf::WhileOp op,
+                                PatternRewriter &rewriter) const override {
+    if (ValueRange(op.getConditionOp().getArgs()) ==
+        ValueRange(op.getBeforeArguments()))
+      return rewriter.notifyMatchFailure(op, "carries what it passes on");
+    Location loc = op.getLoc();
+    // The condition and what it passes on, computed here from `values`.
+    auto before = [&](ValueRange values) {
+      IRMapping mapping;
+      mapping.map(op.getBeforeArguments(), values);
+      for (Operation &inner : op.getBeforeBody()->without_terminator())
+        rewriter.clone(inner, mapping);
+      scf::ConditionOp condition = op.getConditionOp();
+      SmallVector<Value> all{mapping.lookupOrDefault(condition.getCondition())};
+      for (Value value : condition.getArgs())
+        all.push_back(mapping.lookupOrDefault(value));
+      return all;
+    };
+    SmallVector<Value> initial = before(op.getInits());
+    TypeRange types(ValueRange{initial});
+    SmallVector<Location> locs(initial.size(), loc);
+    auto rotated = scf::WhileOp::create(rewriter, loc, types, initial);
+    rewriter.createBlock(&rotated.getBefore(), {}, types, locs);
+    scf::ConditionOp::create(rewriter, loc, rotated.getBeforeArguments()[0],
+                             rotated.getBeforeArguments());
+    Block *body = rewriter.createBlock(&rotated.getAfter(), {}, types, locs);
+    scf::YieldOp yield = op.getYieldOp();
+    rewriter.inlineBlockBefore(op.getAfterBody(), body, body->end(),
+                               body->getArguments().drop_front());
+    rewriter.setInsertionPoint(yield);
+    rewriter.replaceOpWithNewOp<scf::YieldOp>(yield,
+                                              before(yield.getOperands()));
+    rewriter.replaceOp(op, rotated.getResults().drop_front());
+    return success();
+  }
+};
+
 } // namespace
 
 OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
@@ -289,7 +339,8 @@ OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
       (!request.signatureOnly && failed(checkOperations(*module))))
     return nullptr;
   PassManager inliner(context);
-  inliner.addPass(createInlinerPass());
+  // Without the canonicalizer, which does not keep what loops carry in order.
+  inliner.addPass(createInlinerPass({}, [](OpPassManager &) {}));
   inliner.addPass(createSymbolDCEPass());
   if (failed(inliner.run(*module)))
     return nullptr;
@@ -306,7 +357,7 @@ OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
   patterns
       .add<MatmulToMv<linalg::MatmulOp>, MatmulToMv<linalg::BatchMatmulOp>,
            ConvToMv<linalg::Conv2DNchwFchwOp>, ConvToMv<linalg::Conv1DNcwFcwOp>,
-           SoftmaxToMv, GenerateToGeneric>(context, /*benefit=*/2);
+           SoftmaxToMv, GenerateToGeneric, RotateWhile>(context, /*benefit=*/2);
   linalg::populateLinalgNamedOpsGeneralizationPatterns(patterns);
   tensor::CastOp::getCanonicalizationPatterns(patterns, context);
   if (failed(applyPatternsGreedily(*module, std::move(patterns)))) {

@@ -23,14 +23,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/ir/Constants.h"
+#include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
 #include "compiler/kernels/Schedule.h"
 #include "compiler/kernels/form/Grouping.h"
-#include "mlir/Dialect/MemRef/Transforms/Transforms.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Matchers.h"
-#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 using namespace mlir;
 
@@ -149,6 +148,7 @@ struct FormKernelsPass
         if (failed(formIn(*block)))
           return signalPassFailure();
       }
+      // Also drops what the launches replaced.
       if (failed(resolveDims(func)))
         return signalPassFailure();
     }
@@ -309,15 +309,6 @@ private:
       dim->setAttr(kPendingDim, b.getUnitAttr());
       dims.push_back(dim);
     }
-  }
-
-  /// Turns every tensor.dim into arithmetic on dims of the function's arguments
-  /// and drops what the launches replaced.
-  LogicalResult resolveDims(func::FuncOp func) {
-    RewritePatternSet patterns(func.getContext());
-    memref::populateResolveRankedShapedTypeResultDimsPatterns(patterns);
-    tensor::DimOp::getCanonicalizationPatterns(patterns, func.getContext());
-    return applyPatternsGreedily(func, std::move(patterns));
   }
 
   const TargetInfo target;

@@ -11,6 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
 #include "compiler/kernels/form/Grouping.h"
 
@@ -56,7 +57,7 @@ void buildKernelsPipeline(OpPassManager &manager, const TargetInfo &target,
                           const FormKernelsOptions &options) {
   manager.addPass(createFormKernelsPass(target, options));
   manager.addPass(createCSEPass());
-  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCleanUpPass());
   manager.addPass(createVerifyKernelsPass());
 }
 
