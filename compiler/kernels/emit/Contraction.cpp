@@ -18,7 +18,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "compiler/kernels/emit/Evaluator.h"
+#include "compiler/kernels/emit/ConvRows.h"
 #include "compiler/kernels/emit/Families.h"
 #include "compiler/kernels/emit/RegisterTile.h"
 #include "compiler/kernels/emit/TileEpilogue.h"
@@ -36,8 +36,7 @@ struct ContractionSchedule {
   int64_t panels, streams, unroll;
   bool prefetch, prefetchRows;
 
-  explicit ContractionSchedule(mv::KernelOp kernel) {
-    DictionaryAttr schedule = kernel.getSchedule();
+  explicit ContractionSchedule(DictionaryAttr schedule) {
     auto pair = [&](StringRef name) {
       return cast<DenseI64ArrayAttr>(schedule.get(name)).asArrayRef();
     };
@@ -131,7 +130,7 @@ OpFoldResult contractionExtent(OpBuilder &builder, Location loc,
                                ValueRange outs, const TargetInfo &target) {
   FailureOr<Shape> shape = getShape(kernel, target);
   assert(succeeded(shape) && "formation made the kernel for this family");
-  ContractionSchedule schedule(kernel);
+  ContractionSchedule schedule(kernel.getSchedule());
   Value input = inputs[shape->input.getArgNumber()];
   auto apply = [&](AffineExpr expr, ArrayRef<OpFoldResult> operands) {
     return affine::makeComposedFoldedAffineApply(builder, loc, expr, operands);
@@ -182,26 +181,34 @@ OpFoldResult contractionExtent(OpBuilder &builder, Location loc,
 // Kernel side
 //===----------------------------------------------------------------------===//
 
-class ContractionEmitter {
+class ContractionEmitter : public ConvRows {
 public:
-  ContractionEmitter(KernelEmitter &e, const Shape &shape)
-      : e(e), evaluator(e), writer(evaluator),
-        epilogue(e, evaluator, writer, shape.op), shape(shape),
-        schedule(e.kernel()), input(e.input(shape.input)),
-        filter(e.input(shape.filter)), f32(e.builder().getF32Type()),
-        lanes(shape.lanes), panelSize(*getConstantIntValue(filter.strides[0])) {
-  }
-
-  LogicalResult run() {
+  ContractionEmitter(KernelEmitter &e, TileEpilogue &epilogue,
+                     const Shape &shape, DictionaryAttr schedule)
+      : e(e), epilogue(epilogue), shape(shape), schedule(schedule),
+        input(e.input(shape.input)), filter(e.input(shape.filter)),
+        f32(e.builder().getF32Type()), lanes(shape.lanes),
+        panelSize(*getConstantIntValue(filter.strides[0])) {
     if (shape.matmul)
       describeMatmul();
     else
       describeConv();
+  }
+
+  /// Everything: all parallel indices of the call, and their share of the
+  /// result's border.
+  void run(ResultWriter &writer) {
     if (schedule.streams > 1)
-      streamIndices();
+      streamIndices(writer);
     else
-      stripIndices();
-    return evaluator.result();
+      stripIndices(writer);
+  }
+
+  void compute(Value batchIndex, Value panel, Value row,
+               Value rowEnd) override {
+    setImage(batchIndex);
+    tiles({row, rowEnd, constant(0), width}, panel, shape.vectors(),
+          /*partial=*/false);
   }
 
 private:
@@ -317,7 +324,7 @@ private:
     imagePointer = e.address(input.pointer, f32, offset);
   }
 
-  void fillBorders(ArrayRef<OpFoldResult> extents) {
+  void fillBorders(ResultWriter &writer, ArrayRef<OpFoldResult> extents) {
     Value extent = constant(1);
     for (OpFoldResult size : extents)
       extent = e.mul(extent, e.materialize(size));
@@ -333,13 +340,13 @@ private:
     return count;
   }
 
-  void stripIndices() {
+  void stripIndices(ResultWriter &writer) {
     int64_t groups = llvm::divideCeil(shape.panelCount, schedule.panels);
     SmallVector<OpFoldResult> sizes(batch);
     sizes.push_back(stripCount(rows, schedule.stripRows));
     sizes.push_back(stripCount(width, schedule.stripPixels));
     sizes.push_back(e.builder().getIndexAttr(groups));
-    fillBorders(sizes);
+    fillBorders(writer, sizes);
     e.loop(e.begin(), e.end(), 1, [&](Value index) {
       SmallVector<Value> at = e.delinearize(index, sizes);
       Value group = at.pop_back_val();
@@ -376,11 +383,11 @@ private:
     });
   }
 
-  void streamIndices() {
+  void streamIndices(ResultWriter &writer) {
     StreamSplit split(shape, schedule.streams);
     SmallVector<OpFoldResult> sizes(batch);
     sizes.push_back(e.builder().getIndexAttr(split.count));
-    fillBorders(sizes);
+    fillBorders(writer, sizes);
     Strip strip{constant(0), constant(1), constant(0), constant(1)};
     e.loop(e.begin(), e.end(), 1, [&](Value index) {
       SmallVector<Value> at = e.delinearize(index, sizes);
@@ -551,9 +558,7 @@ private:
   }
 
   KernelEmitter &e;
-  Evaluator evaluator;
-  ResultWriter writer;
-  TileEpilogue epilogue;
+  TileEpilogue &epilogue;
   const Shape shape;
   const ContractionSchedule schedule;
   const Buffer &input;
@@ -575,6 +580,15 @@ private:
 
 } // namespace
 
+std::unique_ptr<ConvRows> createConvRows(KernelEmitter &emitter,
+                                         TileEpilogue &epilogue,
+                                         DictionaryAttr schedule) {
+  FailureOr<Shape> shape = getShape(emitter.kernel(), emitter.target());
+  assert(succeeded(shape) && "formation made the kernel for this");
+  return std::make_unique<ContractionEmitter>(emitter, epilogue, *shape,
+                                              schedule);
+}
+
 const KernelFamily contractionFamily = {
     "contraction", contractionExtent,
     [](mv::KernelOp kernel, const TargetInfo &target) -> int64_t {
@@ -588,7 +602,13 @@ const KernelFamily contractionFamily = {
       if (failed(shape))
         return emitter.kernel().emitError(
             "contraction: operands are not the kernel's own");
-      return ContractionEmitter(emitter, *shape).run();
+      Evaluator evaluator(emitter);
+      ResultWriter writer(evaluator);
+      TileEpilogue epilogue(emitter, evaluator, writer, shape->op);
+      ContractionEmitter(emitter, epilogue, *shape,
+                         emitter.kernel().getSchedule())
+          .run(writer);
+      return evaluator.result();
     }};
 
 } // namespace marver

@@ -65,10 +65,15 @@ static void pinConstants(KernelEmitter &e, Operation *loop) {
 }
 
 TileEpilogue::TileEpilogue(KernelEmitter &emitter, Evaluator &evaluator,
-                           ResultWriter &writer, Operation *anchor)
-    : e(emitter), evaluator(evaluator), writer(writer),
+                           Operation *anchor, Store store)
+    : e(emitter), evaluator(evaluator), store(std::move(store)),
       result(anchor->getResult(0)),
       isLong(epilogueCost(emitter.kernel(), anchor) > kShortEpilogue) {}
+
+TileEpilogue::TileEpilogue(KernelEmitter &emitter, Evaluator &evaluator,
+                           ResultWriter &writer, Operation *anchor)
+    : TileEpilogue(emitter, evaluator, anchor,
+                   [&writer](const Point &point) { writer.write(point); }) {}
 
 int64_t TileEpilogue::scratchBytes(mv::KernelOp kernel, Operation *anchor,
                                    const TargetInfo &target, bool limited) {
@@ -79,7 +84,7 @@ int64_t TileEpilogue::scratchBytes(mv::KernelOp kernel, Operation *anchor,
 
 void TileEpilogue::writeOne(Value value, const Point &point) {
   evaluator.define(result, [value](const Point &) { return value; });
-  writer.write(point);
+  store(point);
 }
 
 void TileEpilogue::write(

@@ -25,7 +25,13 @@ class TileEpilogue {
 public:
   using Value = mlir::Value;
 
+  /// Evaluates and stores what follows the anchor at a point of its result.
+  using Store = std::function<void(const Point &)>;
+
   /// `anchor`'s result is what tiles compute.
+  TileEpilogue(KernelEmitter &emitter, Evaluator &evaluator,
+               mlir::Operation *anchor, Store store);
+  /// Stores the kernel's results.
   TileEpilogue(KernelEmitter &emitter, Evaluator &evaluator,
                ResultWriter &writer, mlir::Operation *anchor);
 
@@ -47,7 +53,7 @@ private:
 
   KernelEmitter &e;
   Evaluator &evaluator;
-  ResultWriter &writer;
+  Store store;
   mlir::Value result;
   const bool isLong;
 };
