@@ -514,6 +514,26 @@ Value KernelEmitter::fma(Value a, Value x, Value c) {
   return math::FmaOp::create(b, a, x, c);
 }
 
+void KernelEmitter::transpose(SmallVectorImpl<Value> &rows) {
+  auto lanes = int64_t(rows.size());
+  // In each round, lanes of the one half change places with rows of the other.
+  for (int64_t half = lanes / 2; half > 0; half /= 2) {
+    SmallVector<int64_t> low, high;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      bool isUpper = lane & half;
+      low.push_back(isUpper ? lanes + lane - half : lane);
+      high.push_back(isUpper ? lanes + lane : lane + half);
+    }
+    for (int64_t r = 0; r < lanes; ++r) {
+      if (r & half)
+        continue;
+      Value x = rows[r], y = rows[r + half];
+      rows[r] = vector::ShuffleOp::create(b, x, y, low);
+      rows[r + half] = vector::ShuffleOp::create(b, x, y, high);
+    }
+  }
+}
+
 Value KernelEmitter::anyLane(Value mask) {
   if (!isa<VectorType>(mask.getType()))
     return mask;

@@ -145,6 +145,9 @@ public:
   Value pinned(Value vector);
   Value zero(mlir::Type elementType, int64_t lanes);
   Value fma(Value a, Value b, Value c);
+  /// Transposes a square of vectors: lane i of vector j becomes lane j of
+  /// vector i.
+  void transpose(llvm::SmallVectorImpl<Value> &rows);
 
   /// Records a failure (MV_FAILURE_*) of `op` in the call's status word; the
   /// first one wins.

@@ -191,6 +191,27 @@ static Value emitOnePlusExp(const Float &f, Value x, bool negated) {
   return f.fma(f.polynomial(rest, power), whole, f.constant(1));
 }
 
+/// e^x for x <= 88 without the cases that a softmax does not have (f32 only).
+static Value emitWeight(const Float &f, Value x) {
+  // Adding `magic` rounds to an integer n and leaves n + 127 in the low bits:
+  // 2^n once they are moved to the exponent. -127 makes that 0.
+  double magic = 12582912.0 + 127, lowest = -127 * kLn2;
+  x = f.select(f.less(x, f.constant(lowest)), f.constant(lowest), x);
+  Value shifted = f.fma(x, f.constant(1 / kLn2), f.constant(magic));
+  Value n = f.sub(shifted, f.constant(magic));
+  Value rest = f.fma(n, f.constant(-kLn2), x);
+  // 1 + r + r^2 q(r) for |r| <= ln2 / 2, 1.0e-7.
+  static const double q[] = {1,
+                             1,
+                             0.4999923030098898,
+                             0.16667115390146117,
+                             0.04189033275319698,
+                             0.008312501577517749};
+  Value scale =
+      f.fromBits(arith::ShLIOp::create(f.b, f.bits(shifted), f.integer(23)));
+  return f.mul(f.polynomial(rest, q), scale);
+}
+
 static Value emitExpm1(const Float &f, Value x) {
   x = f.isDouble() ? f.clamp(x, -40, 710) : f.clamp(x, -20, 89);
   ExpParts parts = reduceExp(f, x);
@@ -609,6 +630,11 @@ Value marver::emitExp(ImplicitLocOpBuilder &b, Value x) {
 
 Value marver::emitOnePlusExp(ImplicitLocOpBuilder &b, Value x, bool negated) {
   return ::emitOnePlusExp(Float(b, x.getType()), x, negated);
+}
+
+Value marver::emitWeight(ImplicitLocOpBuilder &b, Value x) {
+  Float f(b, x.getType());
+  return f.isDouble() ? ::emitExp(f, x) : ::emitWeight(f, x);
 }
 
 Value marver::emitLog(ImplicitLocOpBuilder &b, Value x) {

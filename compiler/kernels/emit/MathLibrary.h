@@ -29,6 +29,8 @@ mlir::Value emitExp(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 /// because only what counts against 1 must be right. Infinity from 88.4 on.
 mlir::Value emitOnePlusExp(mlir::ImplicitLocOpBuilder &builder, mlir::Value x,
                            bool negated);
+/// e^x for x <= 88 as a softmax needs it: 0 below -88, NaN stays NaN, two ulp.
+mlir::Value emitWeight(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 mlir::Value emitLog(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 /// max and min that propagate NaN.
 mlir::Value emitMaximum(mlir::ImplicitLocOpBuilder &builder, mlir::Value a,

@@ -340,7 +340,7 @@ private:
           square.push_back(count ? e.loadPartial(pointer, f32, lanes, count)
                                  : e.load(pointer, f32, lanes));
         }
-        transpose(square);
+        e.transpose(square);
         for (int64_t i = 0; i < lanes; ++i)
           e.store(square[i],
                   e.address(e.scratch(), f32,
@@ -363,25 +363,6 @@ private:
     // first + the smaller of c and the last column that exists.
     return e.add(first, e.min(e.add(lastLanes, (vectors - 1) * lanes - 1),
                               e.constant(c)));
-  }
-
-  /// Transposes a square of vectors: in round d, the lanes whose number has bit
-  /// d set change places with the rows whose number has it.
-  void transpose(SmallVectorImpl<Value> &square) {
-    ImplicitLocOpBuilder &b = e.builder();
-    for (int64_t d = 1; d < lanes; d *= 2)
-      for (int64_t r = 0; r < lanes; ++r) {
-        if (r & d)
-          continue;
-        SmallVector<int64_t> low, high;
-        for (int64_t lane = 0; lane < lanes; ++lane) {
-          low.push_back(lane & d ? lanes + lane - d : lane);
-          high.push_back(lane & d ? lanes + lane : lane + d);
-        }
-        Value a = square[r], c = square[r + d];
-        square[r] = vector::ShuffleOp::create(b, a, c, low);
-        square[r + d] = vector::ShuffleOp::create(b, a, c, high);
-      }
   }
 
   void write(Value y, int64_t count, Value first, int64_t vectors, Value mask,

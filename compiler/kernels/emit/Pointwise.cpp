@@ -452,26 +452,6 @@ static int64_t pointwiseScratch(mv::KernelOp kernel, const TargetInfo &target) {
   return 0;
 }
 
-/// Lane i of vector j becomes lane j of vector i.
-static void transpose(ImplicitLocOpBuilder &b, SmallVectorImpl<Value> &rows) {
-  auto lanes = int64_t(rows.size());
-  for (int64_t half = lanes / 2; half > 0; half /= 2) {
-    SmallVector<int64_t> low, high;
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      bool isUpper = lane & half;
-      low.push_back(isUpper ? lanes + lane - half : lane);
-      high.push_back(isUpper ? lanes + lane : lane + half);
-    }
-    for (int64_t r = 0; r < lanes; ++r) {
-      if (r & half)
-        continue;
-      Value x = rows[r], y = rows[r + half];
-      rows[r] = vector::ShuffleOp::create(b, x, y, low);
-      rows[r + half] = vector::ShuffleOp::create(b, x, y, high);
-    }
-  }
-}
-
 /// Emits one sweep for the parallel indices [from, to) of it.
 static void emitSweep(Evaluator &evaluator, ResultWriter &writer,
                       const Sweep &sweep, ArrayRef<Value> sizes, Value from,
@@ -520,7 +500,7 @@ static void emitSweep(Evaluator &evaluator, ResultWriter &writer,
         tile.push_back(
             e.load(e.address(e.scratch(), element, e.constant(column * lanes)),
                    element, lanes));
-      transpose(b, tile);
+      e.transpose(tile);
       writeSlot = Coordinate(first, 1, 1);
       Value writeMask = columns ? e.laneMask(columns, lanes) : Value();
       for (int64_t row = 0; row < lanes; ++row) {

@@ -49,6 +49,19 @@ attention(f(1, 2, 4, 8), f(1, 2, 9, 8), f(1, 2, 9, 8), b(4, 9))
 attention(f(2, 2, 4, 8), f(2, 2, 9, 8), f(2, 2, 9, 8), f(2, 1, 4, 9))  # additive mask
 attention(f(1, 2, 4, 8), f(1, 2, 9, 8), f(1, 2, 9, 8), b(1, 1, 1, 9))
 attention(f(1, 4, 4, 8), f(1, 2, 9, 8), f(1, 2, 9, 8), enable_gqa=True)
+# Blocks of queries and of keys, whole and not, with each kind of mask.
+for q, k in ((2, 131), (3, 300), (47, 129), (65, 260), (150, 150)):
+    attention(f(2, 2, q, 20), f(2, 2, k, 20), f(2, 2, k, 36))
+    attention(f(2, 2, q, 20), f(2, 2, k, 20), f(2, 2, k, 36), b(2, 1, q, k))
+    attention(f(2, 2, q, 20), f(2, 2, k, 20), f(2, 2, k, 36), f(q, k))
+    attention(f(2, 2, q, 20), f(2, 2, k, 20), f(2, 2, k, 36), is_causal=True)
+# Scores in the hundreds, whose own rounding is this large, and growing from key to key.
+torch_case("scaled_dot_product_attention[growing scores]",
+           lambda q, k, v: F.scaled_dot_product_attention(q, k * torch.arange(300.0)[:, None], v),
+           f(1, 2, 65, 20), f(1, 2, 300, 20), f(1, 2, 300, 20), atol=1e-3)
+torch_case("scaled_dot_product_attention", lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
+           f(1, 2, 9, 8), f(1, 2, 9, 8), f(1, 2, 9, 8), atol=5e-6,
+           also=[(f(1, 2, n, 8), f(1, 2, n, 8), f(1, 2, n, 8)) for n in (1, 3, 16, 40, 150)])
 # A row that the mask empties is NaN or zero in different versions: zero here.
 torch_case("scaled_dot_product_attention[empty row]",
            lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=torch.zeros(4, 9, dtype=torch.bool)),
