@@ -491,9 +491,12 @@ FailureOr<OwningOpRef<ModuleOp>> lowerHostFunctions(ModuleOp module) {
   for (func::FuncOp shape : shapes)
     if (failed(FunctionLowering(shape, module, constants).lowerShape()))
       return failure();
-  for (func::FuncOp function : host->getOps<func::FuncOp>())
+  for (func::FuncOp function : host->getOps<func::FuncOp>()) {
     for (StringRef name : {"mv.inputs", "mv.outputs", "mv.shape", "mv.symbols"})
       function->removeAttr(name);
+    // They run once a call, and with dynamic dims there is much of them.
+    function->setAttr("passthrough", b.getStrArrayAttr({"optsize"}));
+  }
   return host;
 }
 

@@ -52,8 +52,9 @@ def allowed_bytes(source):
             continue
         counted.add(name)
         sizes = [size["as_int"] for size in tensors[name]["sizes"]]
-        if len(sizes) > 1:
-            sizes[0] += -sizes[0] % BLOCK
+        for channels in range(min(len(sizes), 2) if len(sizes) > 1 else 0):
+            if sizes[channels] > 1:
+                sizes[channels] += -sizes[channels] % BLOCK
         total += math.prod(sizes) * DTYPE_BYTES[tensors[name]["dtype"]]
     return total
 

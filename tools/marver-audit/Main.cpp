@@ -50,7 +50,8 @@ int fail(const std::string &message) {
 int main(int argc, char **argv) {
   CLI::App app{
       "Checks that a module says nothing about itself: exit code 0 only "
-      "if every byte is accounted for and no text was found."};
+      "if every byte is accounted for and no text was found.",
+      "marver-audit"};
   std::string module;
   std::vector<std::string> sources;
   bool isVerbose = false;

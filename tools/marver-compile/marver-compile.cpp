@@ -57,18 +57,24 @@ static CompileOptions::Shape parseShape(const std::string &text) {
 /// Options that only exist once their spelling is settled: `-` and `_` are
 /// equal in flags, as in IREE's tools.
 static std::vector<std::string> normalizeFlags(int argc, char **argv) {
-  std::vector<std::string> arguments(argv + 1, argv + argc);
-  for (std::string &argument : arguments) {
-    if (argument == "--")
-      break;
-    if (argument.rfind("--", 0) != 0)
-      continue;
-    for (char &c : argument) {
-      if (c == '=')
-        break;
-      if (c == '_')
-        c = '-';
-    }
+  std::vector<std::string> arguments;
+  bool isFlag = true;
+  for (int i = 1; i < argc; ++i) {
+    std::string argument = argv[i];
+    isFlag &= argument != "--";
+    if (isFlag && argument.starts_with("--"))
+      for (char &c : argument) {
+        if (c == '=')
+          break;
+        if (c == '_')
+          c = '-';
+      }
+    if (isFlag && argument == "--sidecar=")
+      argument.pop_back();
+    arguments.push_back(argument);
+    // A file follows after `=` only: what comes next may be a model.
+    if (isFlag && argument == "--sidecar")
+      arguments.emplace_back();
   }
   return arguments;
 }
@@ -76,7 +82,8 @@ static std::vector<std::string> normalizeFlags(int argc, char **argv) {
 int main(int argc, char **argv) {
   CLI::App app{"Compiles a model to a native module.\n"
                "  marver-compile model.onnx -o model.mv\n"
-               "  marver-compile enc=encoder.pt2 step=step.pt2 -o both.mv"};
+               "  marver-compile enc=encoder.pt2 step=step.pt2 -o both.mv",
+               "marver-compile"};
   CompileOptions options;
   std::vector<std::string> graphs, shapes;
   std::string level = "2", sidecar;
@@ -157,6 +164,14 @@ int main(int argc, char **argv) {
                                    "needs a file when the output is -");
       options.sidecar = sidecar.empty() ? options.output + ".dbg" : sidecar;
     }
+    for (const std::string &file : {options.output, options.sidecar})
+      for (const CompileOptions::Graph &graph : options.graphs) {
+        std::error_code missing; // then it is no model, at least
+        if (file != "-" &&
+            std::filesystem::equivalent(file, graph.path, missing))
+          throw CLI::ValidationError(file, "is the model itself, which would "
+                                           "be overwritten");
+      }
   } catch (const CLI::ParseError &error) {
     if (error.get_exit_code() == 0)
       return app.exit(error); // --help, --version

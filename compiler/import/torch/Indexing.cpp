@@ -12,8 +12,23 @@ using namespace llvm;
 namespace marver::torch {
 namespace {
 
+/// Indices of an operator that does not count negative ones from the end: they
+/// become such as are out of range in any case. The few constant ones were seen
+/// by the exporter.
+Value positions(Call &c, StringRef name) {
+  Value index = c.tensor(name);
+  if (!index || matchPattern(index, mlir::m_Constant()))
+    return index;
+  mlir::Type type = mlir::getElementTypeOrSelf(index);
+  if (!type.isInteger(32) && !type.isInteger(64))
+    return index; // refused where it is used
+  Value lowest = c.b.scalar(llvm::minIntN(type.getIntOrFloatBitWidth()), type);
+  Value isNegative = c.b.compare(Compare::Lt, index, c.b.scalar(0, type));
+  return c.b.where(isNegative, lowest, index);
+}
+
 Value embedding(Call &c) {
-  return c.b.gather(c.tensor("weight"), c.tensor("indices"), 0);
+  return c.b.gather(c.tensor("weight"), positions(c, "indices"), 0);
 }
 
 /// A scalar counts as a tensor of one element.
@@ -22,7 +37,7 @@ Value atLeastOneDim(Call &c, Value x) {
 }
 
 Value indexSelect(Call &c) {
-  Value x = c.tensor("self"), index = atLeastOneDim(c, c.tensor("index"));
+  Value x = c.tensor("self"), index = atLeastOneDim(c, positions(c, "index"));
   if (!x || !index)
     return nullptr;
   const bool isScalar = c.b.rankOf(x) == 0;
@@ -32,7 +47,7 @@ Value indexSelect(Call &c) {
 }
 
 Value gatherElements(Call &c) {
-  Value x = c.tensor("self"), index = c.tensor("index");
+  Value x = c.tensor("self"), index = positions(c, "index");
   if (!x || !index)
     return nullptr;
   const bool isScalar = c.b.rankOf(index) == 0;
@@ -132,7 +147,7 @@ Value indexPut(Call &c) {
 
 Value indexCopy(Call &c) {
   Value x = c.tensor("self");
-  Value index = atLeastOneDim(c, c.tensor("index"));
+  Value index = atLeastOneDim(c, positions(c, "index"));
   Value source = c.tensor("source");
   if (!x || !index || !source)
     return nullptr;
@@ -143,7 +158,8 @@ Value indexCopy(Call &c) {
 template <bool adds> Value indexInto(Call &c) {
   ScalarType type = c.resultType();
   Value x = c.tensor("self");
-  Value index = atLeastOneDim(c, c.tensor("index"));
+  Value index =
+      atLeastOneDim(c, adds ? positions(c, "index") : c.tensor("index"));
   Value source = c.operand(adds ? "source" : "value", type);
   if (!x || !index || !source)
     return nullptr;
@@ -165,7 +181,7 @@ template <bool adds> Value indexInto(Call &c) {
 }
 
 Value scatterOf(Call &c, StringRef sourceName, ScatterKind kind) {
-  Value x = c.tensor("self"), index = c.tensor("index");
+  Value x = c.tensor("self"), index = positions(c, "index");
   Value source = c.operand(sourceName, c.resultType());
   if (!x || !index || !source)
     return nullptr;
