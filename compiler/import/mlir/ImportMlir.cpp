@@ -14,7 +14,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/import/Import.h"
-
+#include "compiler/import/mlir/ForeignDialects.h"
+#include "compiler/import/mlir/TorchModel.h"
 #include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -311,16 +312,23 @@ struct RotateWhile : OpRewritePattern<scf::WhileOp> {
 
 OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
                                  const ImportRequest &request) {
+  loadForeignDialects(context);
+  Resources resources;
   llvm::SourceMgr sources;
-  sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(
-                                 request.data->getBuffer(), request.path),
-                             llvm::SMLoc());
+  sources.AddNewSourceBuffer(
+      llvm::MemoryBuffer::getMemBufferCopy(
+          resources.strip(request.data->getBuffer()), request.path),
+      llvm::SMLoc());
   OwningOpRef<ModuleOp> module =
       parseSourceFile<ModuleOp>(sources, ParserConfig(context));
   if (!module)
     return nullptr;
   func::FuncOp model = findModel(*module);
   if (!model)
+    return nullptr;
+  if (isTorchFunction(model))
+    return importTorchFunction(model, request, resources);
+  if (!resources.replaceAll(*module))
     return nullptr;
   for (auto function : module->getOps<func::FuncOp>())
     if (function != model)

@@ -5,14 +5,14 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Walks the graph of a .pt2 file in its order and calls the operator table for
+// Walks the graph of a program in its order and calls the operator table for
 // each node. The file states dtype and dims of every value; what an operator
 // makes is compared with that, so that a wrong mapping or a damaged file is an
 // error at the node and not a wrong result.
 //
 //===----------------------------------------------------------------------===//
 
-#include "compiler/import/Import.h"
+#include "compiler/import/torch/Importer.h"
 #include "compiler/import/torch/Call.h"
 #include "compiler/import/torch/Guards.h"
 #include "compiler/import/torch/Mutation.h"
@@ -34,7 +34,7 @@ constexpr unsigned maxErrors = 50;
 class Importer : public Graph {
 public:
   Importer(MLIRContext *context, const ImportRequest &request, Program &program,
-           Weights &weights, OpsBuilder &b)
+           WeightSource &weights, OpsBuilder &b)
       : Graph(program, b), context(context), request(request), weights(weights),
         fileLoc(FileLineColLoc::get(context, request.path, 0, 0)) {}
 
@@ -65,7 +65,7 @@ private:
 
   MLIRContext *context;
   const ImportRequest &request;
-  Weights &weights;
+  WeightSource &weights;
   Location fileLoc;
   OwningOpRef<ModuleOp> module;
   func::FuncOp function;
@@ -95,6 +95,9 @@ static StringRef shortName(StringRef target) {
 
 /// The innermost line of the user's own files: the one that is not PyTorch's.
 Location Importer::locationOf(const Node &node) const {
+  StringAttr name = StringAttr::get(context, shortName(node.target));
+  if (node.location)
+    return NameLoc::get(name, Location(node.location));
   // Traces read: File "/path/model.py", line 12, in forward\n    code
   StringRef rest = node.stackTrace, file;
   unsigned line = 0;
@@ -117,7 +120,7 @@ Location Importer::locationOf(const Node &node) const {
   }
   Location place =
       file.empty() ? fileLoc : FileLineColLoc::get(context, file, line, 0);
-  return NameLoc::get(StringAttr::get(context, shortName(node.target)), place);
+  return NameLoc::get(name, place);
 }
 
 RankedTensorType Importer::typeOf(const TensorMeta &meta) const {
@@ -541,14 +544,7 @@ Value Importer::tensor(StringRef name) {
     return b.fail("value '" + name + "' is used before it is made");
 
   const InputSpec &spec = *source->second;
-  const bool isConstant = spec.kind == InputSpec::Constant ||
-                          (spec.kind == InputSpec::Buffer && !spec.persistent);
-  auto &table = isConstant ? program.constants : program.weights;
-  auto entry = table.find(spec.source);
-  if (entry == table.end())
-    return values[name] =
-               b.fail("the archive has no data for '" + spec.source + "'");
-  Expected<ElementsAttr> attribute = weights.get(entry->second);
+  Expected<ElementsAttr> attribute = weights.get(spec);
   if (!attribute)
     return values[name] = b.fail("weight '" + spec.source +
                                  "': " + toString(attribute.takeError()));
@@ -713,15 +709,22 @@ OwningOpRef<ModuleOp> Importer::run() {
   return std::move(module);
 }
 
+OwningOpRef<ModuleOp> importProgram(MLIRContext *context,
+                                    const ImportRequest &request,
+                                    Program &program, WeightSource &weights) {
+  context->loadDialect<arith::ArithDialect, func::FuncDialect,
+                       linalg::LinalgDialect, math::MathDialect, mv::MvDialect,
+                       scf::SCFDialect, tensor::TensorDialect>();
+  OpsBuilder b(FileLineColLoc::get(context, request.path, 0, 0));
+  return Importer(context, request, program, weights, b).run();
+}
+
 } // namespace torch
 
 bool isTorch(StringRef bytes) { return bytes.starts_with("PK\x03\x04"); }
 
 OwningOpRef<ModuleOp> importTorch(MLIRContext *context,
                                   const ImportRequest &request) {
-  context->loadDialect<arith::ArithDialect, func::FuncDialect,
-                       linalg::LinalgDialect, math::MathDialect, mv::MvDialect,
-                       scf::SCFDialect, tensor::TensorDialect>();
   Location loc = FileLineColLoc::get(context, request.path, 0, 0);
   StringRef text = request.data->getBuffer();
   Expected<torch::Package> package =
@@ -736,10 +739,8 @@ OwningOpRef<ModuleOp> importTorch(MLIRContext *context,
     emitError(loc) << toString(program.takeError());
     return nullptr;
   }
-  torch::Weights weights(*package, request.data, context);
-  OpsBuilder b(loc);
-  torch::Importer importer(context, request, **program, weights, b);
-  return importer.run();
+  torch::Weights weights(*package, **program, request.data, context);
+  return torch::importProgram(context, request, **program, weights);
 }
 
 } // namespace marver

@@ -6,8 +6,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// The serialized ExportedProgram (models/NAME.json of the archive) in plain
-// structures: no JSON and no meaning of operators beyond this file's reader.
+// An exported program in plain structures, without any meaning of operators.
+// Here it is read from the serialized ExportedProgram (models/NAME.json of the
+// archive); the importer of torch-mlir's dialect fills the same structures.
 //
 //===----------------------------------------------------------------------===//
 
@@ -16,6 +17,7 @@
 
 #include "compiler/import/torch/Archive.h"
 #include "compiler/import/torch/SymExpr.h"
+#include "mlir/IR/Location.h"
 
 namespace marver::torch {
 
@@ -82,6 +84,9 @@ struct Node {
   std::string target;
   std::string name;
   std::string stackTrace;
+  /// Where the node is, if the file is one that a user reads; else null, and
+  /// the stack trace says where it is from.
+  mlir::LocationAttr location;
   std::vector<std::pair<std::string, Argument>> inputs;
   std::vector<Argument> outputs;
 };

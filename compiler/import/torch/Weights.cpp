@@ -15,6 +15,16 @@ using namespace mlir;
 
 namespace marver::torch {
 
+Expected<ElementsAttr> Weights::get(const InputSpec &spec) {
+  const bool isConstant = spec.kind == InputSpec::Constant ||
+                          (spec.kind == InputSpec::Buffer && !spec.persistent);
+  auto &table = isConstant ? program.constants : program.weights;
+  auto entry = table.find(spec.source);
+  if (entry == table.end())
+    return makeError("the archive has no data for it");
+  return get(entry->second);
+}
+
 Expected<ElementsAttr> Weights::get(const Payload &payload) {
   if (payload.pickled)
     return makeError("'" + payload.path +

@@ -15,23 +15,34 @@
 
 namespace marver::torch {
 
+/// Where the elements of a program's weights, buffers and constants are.
+class WeightSource {
+public:
+  virtual ~WeightSource() = default;
+  /// The value of an input of kind Parameter, Buffer or Constant.
+  virtual llvm::Expected<mlir::ElementsAttr> get(const InputSpec &spec) = 0;
+};
+
 /// The tensors of an archive's files. A tensor that lies contiguous in its file
 /// is used in place; others are copied. Two names for the same elements
 /// (tied weights) are one attribute.
-class Weights {
+class Weights : public WeightSource {
 public:
-  Weights(const Package &package, std::shared_ptr<void> owner,
-          mlir::MLIRContext *context)
-      : package(package), owner(std::move(owner)), context(context) {}
+  Weights(const Package &package, const Program &program,
+          std::shared_ptr<void> owner, mlir::MLIRContext *context)
+      : package(package), program(program), owner(std::move(owner)),
+        context(context) {}
 
-  llvm::Expected<mlir::ElementsAttr> get(const Payload &payload);
+  llvm::Expected<mlir::ElementsAttr> get(const InputSpec &spec) override;
 
 private:
+  llvm::Expected<mlir::ElementsAttr> get(const Payload &payload);
   llvm::Expected<mlir::ElementsAttr> make(const Payload &payload,
                                           mlir::RankedTensorType type,
                                           llvm::ArrayRef<char> bytes);
 
   const Package &package;
+  const Program &program;
   std::shared_ptr<void> owner;
   mlir::MLIRContext *context;
   /// Files whose checksum was found right.
