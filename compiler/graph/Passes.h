@@ -33,6 +33,8 @@ struct GraphOptions {
 std::unique_ptr<mlir::Pass> createFoldConstantsPass(bool sizesOnly = false);
 /// Makes dims static that are known.
 std::unique_ptr<mlir::Pass> createRefineTypesPass();
+/// Computes before a loop what is the same in all iterations.
+std::unique_ptr<mlir::Pass> createHoistInvariantsPass();
 /// Resolves tensor.dim to the function's arguments.
 std::unique_ptr<mlir::Pass> createResolveDimsPass();
 /// Small rewrites of elementwise operations, transposes, pads and slices.

@@ -10,7 +10,6 @@
 #include "mlir/Dialect/MemRef/Transforms/Transforms.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
-#include "mlir/Transforms/LoopInvariantCodeMotionUtils.h"
 #include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
@@ -311,30 +310,10 @@ struct CleanUp : PassWrapper<CleanUp, OperationPass<>> {
   FrozenRewritePatternSet patterns;
 };
 
-struct HoistInvariants : PassWrapper<HoistInvariants, OperationPass<>> {
-  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(HoistInvariants)
-  StringRef getArgument() const override { return "mv-hoist-invariants"; }
-  StringRef getDescription() const override {
-    return "Compute before a loop what is the same in all iterations";
-  }
-
-  void runOnOperation() override {
-    // Inner loops first: what leaves one may leave the next as well.
-    getOperation()->walk([](Operation *op) {
-      if (isa<scf::ForOp, scf::WhileOp>(op))
-        moveLoopInvariantCode(cast<LoopLikeOpInterface>(op));
-    });
-  }
-};
-
 } // namespace
 
 std::unique_ptr<Pass> createCleanUpPass() {
   return std::make_unique<CleanUp>();
-}
-
-std::unique_ptr<Pass> createHoistInvariantsPass() {
-  return std::make_unique<HoistInvariants>();
 }
 
 } // namespace marver

@@ -62,9 +62,6 @@ mlir::LogicalResult resolveDims(mlir::Operation *function);
 /// changes, or nobody reads, are dropped.
 std::unique_ptr<mlir::Pass> createCleanUpPass();
 
-/// Computes before a loop what is the same in all iterations.
-std::unique_ptr<mlir::Pass> createHoistInvariantsPass();
-
 } // namespace marver
 
 #endif // MARVER_COMPILER_IR_CONTROLFLOW_H

@@ -204,7 +204,7 @@ OpsBuilder::settle(Values initial, unsigned first,
     }
 
     InsertionGuard guard(*this);
-    setInsertionPointToStart(loop.body);
+    setInsertionPointToEnd(loop.body); // dims of arguments come first
     Results next = fill(loop.op, arguments);
     if (!next || failed())
       return std::nullopt;
@@ -264,7 +264,7 @@ OpsBuilder::whileLoop(Values initial,
         Block *before = mlir::cast<scf::WhileOp>(op).getBeforeBody();
         {
           InsertionGuard guard(*this);
-          setInsertionPointToStart(before);
+          setInsertionPointToEnd(before);
           auto arguments = llvm::to_vector_of<Value>(before->getArguments());
           Value proceed = truth(condition(arguments));
           if (!proceed)
@@ -349,7 +349,7 @@ OpsBuilder::loop(std::optional<Dim> count, Value proceed, Values initial,
           llvm::append_range(all, values);
           scf::WhileOp op = makeWhile(*this, all);
           InsertionGuard guard(*this);
-          setInsertionPointToStart(op.getBeforeBody());
+          setInsertionPointToEnd(op.getBeforeBody());
           ValueRange arguments = op.getBeforeArguments();
           Value isOn = arguments[1];
           setRange(arguments[0], 0, std::numeric_limits<int64_t>::max());

@@ -189,9 +189,12 @@ def write_all(cases, seed, folder):
 def load_topic(topic):
     """The cases that cases/TOPIC.py declares."""
     import importlib.util
+    import sys
 
     registry.CASES.clear()
     path = Path(__file__).parent / "cases" / f"{topic}.py"
     spec = importlib.util.spec_from_file_location(f"cases_{topic}", path)
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    # Named, so that PyTorch finds the functions that loops call.
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return list(registry.CASES)

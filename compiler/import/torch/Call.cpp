@@ -89,13 +89,30 @@ ScalarType promoteTypes(ScalarType a, ScalarType b) {
 // Graph
 //===----------------------------------------------------------------------===//
 
+void Graph::bindNumber(const Argument &number, Value value) {
+  Value scalar = tensor::ExtractOp::create(b, value);
+  if (number.kind != Argument::SymInt) {
+    scalars[number.text] = scalar;
+    return;
+  }
+  auto found = program.symInts.find(number.text);
+  if (found == program.symInts.end()) {
+    b.fail("the file does not describe '" + number.text + "'");
+    return;
+  }
+  bindIfUnknown(found->second, [&]() -> Dim {
+    return arith::IndexCastOp::create(b, b.getIndexType(), scalar).getResult();
+  });
+}
+
 const TensorMeta *Graph::meta(StringRef name) const {
   auto found = program.tensors.find(name);
   return found == program.tensors.end() ? nullptr : &found->second;
 }
 
 std::optional<Dim> Graph::emitAtom(unsigned number) {
-  if (auto found = symbolValues.find(number); found != symbolValues.end())
+  if (auto found = sizes.symbolValues.find(number);
+      found != sizes.symbolValues.end())
     return found->second;
   const SymContext::Atom &atom = program.symbols.atom(number);
   if (atom.kind == SymContext::Kind::Symbol)
@@ -125,7 +142,7 @@ std::optional<Dim> Graph::emitAtom(unsigned number) {
 std::optional<Dim> Graph::emit(const SymExpr &expr) {
   if (std::optional<int64_t> constant = expr.constant())
     return b.index(*constant);
-  if (auto found = emitted.find(expr); found != emitted.end())
+  if (auto found = sizes.emitted.find(expr); found != sizes.emitted.end())
     return found->second;
   std::optional<Dim> sum;
   for (const auto &[atoms, coefficient] : expr.terms) {
@@ -141,7 +158,7 @@ std::optional<Dim> Graph::emit(const SymExpr &expr) {
     Dim term = b.product(factors);
     sum = sum ? b.add(term, *sum) : term;
   }
-  emitted[expr] = *sum;
+  sizes.emitted[expr] = *sum;
   return sum;
 }
 
@@ -151,7 +168,7 @@ void Graph::bindIfUnknown(const SymExpr &expr, function_ref<Dim()> value) {
   const auto &[atoms, coefficient] = *expr.terms.begin();
   if (atoms.size() == 1 && coefficient == 1 &&
       program.symbols.atom(atoms[0]).kind == SymContext::Kind::Symbol &&
-      !symbolValues.contains(atoms[0]))
+      !sizes.symbolValues.contains(atoms[0]))
     bind(atoms[0], value());
 }
 
@@ -496,6 +513,7 @@ const OpTable &operators() {
     addNormalization(result);
     addIndexing(result);
     addScalars(result);
+    addHigherOrder(result);
     return result;
   }();
   return table;

@@ -43,13 +43,20 @@ public:
   virtual Value tensor(llvm::StringRef name) = 0;
   /// Gives a name another value.
   virtual void setTensor(llvm::StringRef name, Value value) = 0;
+  /// Imports the region that `graph` names at the insertion point, with these
+  /// values as its inputs (numbers as tensors of rank 0), and gives its outputs
+  /// likewise; nullopt after a failure.
+  virtual OpsBuilder::Results region(const Argument &graph,
+                                     llvm::ArrayRef<Value> inputs) = 0;
   /// What the file says of it, or null.
   const TensorMeta *meta(llvm::StringRef name) const;
   /// Size `expr` as an index, nullopt while one of its symbols has no value.
   std::optional<Dim> emit(const SymExpr &expr);
   /// Gives a symbol its value.
-  void bind(unsigned symbol, Dim value) { symbolValues[symbol] = value; }
-  void bind(const SymExpr &expr, Dim value) { emitted[expr] = value; }
+  void bind(unsigned symbol, Dim value) { sizes.symbolValues[symbol] = value; }
+  void bind(const SymExpr &expr, Dim value) { sizes.emitted[expr] = value; }
+  /// Gives a number of the graph its value, a tensor of rank 0.
+  void bindNumber(const Argument &number, Value value);
   /// If `expr` is a symbol without a value, this is its value.
   void bindIfUnknown(const SymExpr &expr, llvm::function_ref<Dim()> value);
 
@@ -60,11 +67,17 @@ public:
   /// Symbols whose ranges are checked with the inputs, before every run.
   llvm::DenseSet<unsigned> inputSymbols;
 
+protected:
+  /// The values that symbols and expressions have at a place; what a region
+  /// adds to them is forgotten at its end.
+  struct Sizes {
+    std::map<SymExpr, Dim> emitted;
+    llvm::DenseMap<unsigned, Dim> symbolValues;
+  };
+  Sizes sizes;
+
 private:
   std::optional<Dim> emitAtom(unsigned number);
-
-  std::map<SymExpr, Dim> emitted;
-  llvm::DenseMap<unsigned, Dim> symbolValues;
 };
 
 class Call {
@@ -123,6 +136,10 @@ public:
   /// A tensor, or a number as a tensor of rank 0, cast to `type`.
   Value operand(llvm::StringRef name, ScalarType type);
   Value operand(const Argument &argument, ScalarType type);
+  /// Of the type that `typeOf` gives for the argument.
+  Value operand(const Argument &argument) {
+    return operand(argument, typeOf(argument));
+  }
   /// A number as an attribute-like scalar of `type`.
   Value cast(Value value, ScalarType from, ScalarType to);
 
@@ -152,6 +169,7 @@ void addContractions(OpTable &table);
 void addNormalization(OpTable &table);
 void addIndexing(OpTable &table);
 void addScalars(OpTable &table);
+void addHigherOrder(OpTable &table);
 
 /// All operators.
 const OpTable &operators();

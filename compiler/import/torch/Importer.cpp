@@ -41,6 +41,8 @@ public:
   OwningOpRef<ModuleOp> run();
 
   Value tensor(StringRef name) override;
+  OpsBuilder::Results region(const Argument &graph,
+                             ArrayRef<Value> inputs) override;
   void setTensor(StringRef name, Value value) override { values[name] = value; }
 
 private:
@@ -52,9 +54,10 @@ private:
   LogicalResult makeFunction();
   LogicalResult addGuards();
   LogicalResult checkOperators();
+  void checkOperators(ArrayRef<Node> nodes);
   LogicalResult importNodes();
-  void importNode(const Node &node);
-  Value conform(const Node &node, StringRef name, Value value);
+  void importNode(const Node &node, Mutations &mutations);
+  Value conform(StringRef name, Value value);
   LogicalResult makeReturn();
   Value outputValue(const Argument &argument);
   Type outputType(const Argument &argument, bool &isUnsignedType);
@@ -75,7 +78,7 @@ private:
   SmallVector<unsigned> symbols;
   StringMap<Value> values;
   StringMap<const InputSpec *> sources;
-  Mutations mutations{*this};
+  llvm::DenseSet<Attribute> badPlaces;
   unsigned errors = 0;
 };
 
@@ -516,21 +519,23 @@ LogicalResult Importer::addGuards() {
 // Nodes
 //===----------------------------------------------------------------------===//
 
-/// All operators that are not in the table, each place once.
-LogicalResult Importer::checkOperators() {
-  llvm::DenseSet<Attribute> seen;
-  for (const Node &node : program.nodes) {
+void Importer::checkOperators(ArrayRef<Node> nodes) {
+  for (const Node &node : nodes) {
     bool isInPlace;
     if (findHandler(node.target, isInPlace))
       continue;
     Location loc = locationOf(node);
-    if (!seen.insert(loc).second || ++errors > maxErrors)
+    if (!badPlaces.insert(loc).second || ++errors > maxErrors)
       continue;
-    if (shortName(node.target).starts_with("higher_order."))
-      emitError(loc) << "control flow is not supported yet";
-    else
-      emitError(loc) << "the operator is not supported";
+    emitError(loc) << "the operator is not supported";
   }
+}
+
+/// All operators that are not in the table, each place once.
+LogicalResult Importer::checkOperators() {
+  checkOperators(program.nodes);
+  for (const Region &region : program.regions)
+    checkOperators(region.nodes);
   if (errors > maxErrors)
     error() << "and " << errors - maxErrors << " more places";
   return success(errors == 0);
@@ -561,7 +566,7 @@ Value Importer::tensor(StringRef name) {
 
 /// Compares what was made with what the file states, and refines dims that the
 /// file knows better.
-Value Importer::conform(const Node &node, StringRef name, Value value) {
+Value Importer::conform(StringRef name, Value value) {
   const TensorMeta *meta = this->meta(name);
   if (!meta)
     return b.fail("the file does not describe result '" + name + "'");
@@ -596,12 +601,14 @@ Value Importer::conform(const Node &node, StringRef name, Value value) {
   return value;
 }
 
-void Importer::importNode(const Node &node) {
+void Importer::importNode(const Node &node, Mutations &mutations) {
   bool isInPlace;
   Handler handler = findHandler(node.target, isInPlace);
-  b.setLoc(locationOf(node));
+  Location loc = locationOf(node);
+  b.setLoc(loc);
   Call call(*this, node);
   Value value = handler(call);
+  b.setLoc(loc);
   if (value)
     call.results.assign(1, value);
 
@@ -619,7 +626,7 @@ void Importer::importNode(const Node &node) {
       continue;
     Value result = i < call.results.size() ? call.results[i] : nullptr;
     if (result && !b.failed())
-      result = conform(node, name, result);
+      result = conform(name, result);
     values[name] = b.failed() ? nullptr : result;
   }
   if (!b.failed())
@@ -632,10 +639,48 @@ void Importer::importNode(const Node &node) {
 }
 
 LogicalResult Importer::importNodes() {
-  mutations.prepare();
+  Mutations mutations(*this);
+  std::vector<Argument> inputs, outputs;
+  for (const InputSpec &spec : program.inputs)
+    inputs.push_back(spec.value);
+  for (const OutputSpec &spec : program.outputs)
+    outputs.push_back(spec.value);
+  mutations.prepare(program.nodes, inputs, outputs);
   for (const Node &node : program.nodes)
-    importNode(node);
+    importNode(node, mutations);
   return success(errors == 0);
+}
+
+OpsBuilder::Results Importer::region(const Argument &graph,
+                                     ArrayRef<Value> inputs) {
+  const Region &region = program.regions[graph.integer];
+  if (region.inputs.size() != inputs.size()) {
+    b.fail("a region has " + Twine(region.inputs.size()) +
+           " inputs, but is given " + Twine(inputs.size()));
+    return std::nullopt;
+  }
+  const unsigned errorsBefore = errors;
+  Sizes outer = sizes;
+  OpsBuilder::Results results;
+  for (auto [input, value] : zip_equal(region.inputs, inputs)) {
+    if (input.kind == Argument::Tensor)
+      values[input.text] = conform(input.text, value);
+    else if (!input.text.empty())
+      bindNumber(input, value);
+  }
+  if (!b.failed()) {
+    Mutations mutations(*this);
+    mutations.prepare(region.nodes, region.inputs, region.outputs);
+    for (const Node &node : region.nodes)
+      importNode(node, mutations);
+    results.emplace();
+    for (const Argument &output : region.outputs)
+      results->push_back(outputValue(output));
+    if (errors != errorsBefore || b.failed())
+      results.reset();
+  }
+  sizes = std::move(outer);
+  return results;
 }
 
 //===----------------------------------------------------------------------===//

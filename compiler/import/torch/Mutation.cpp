@@ -68,19 +68,20 @@ void forEachTensor(const Argument &argument,
 
 } // namespace
 
-void Mutations::prepare() {
-  for (const InputSpec &spec : graph.program.inputs)
-    if (spec.value.kind == Argument::Tensor)
-      inputs[spec.value.text] = true;
+void Mutations::prepare(ArrayRef<Node> nodes, ArrayRef<Argument> inputs,
+                        ArrayRef<Argument> outputs) {
+  for (const Argument &input : inputs)
+    if (input.kind == Argument::Tensor)
+      this->inputs[input.text] = true;
   unsigned at = 0;
-  for (const Node &node : graph.program.nodes) {
+  for (const Node &node : nodes) {
     ++at;
     for (const auto &[name, argument] : node.inputs)
       forEachTensor(argument,
                     [&](const std::string &tensor) { lastUse[tensor] = at; });
   }
-  for (const OutputSpec &spec : graph.program.outputs)
-    forEachTensor(spec.value,
+  for (const Argument &output : outputs)
+    forEachTensor(output,
                   [&](const std::string &tensor) { lastUse[tensor] = at + 1; });
 }
 

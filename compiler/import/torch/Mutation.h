@@ -25,8 +25,9 @@ class Mutations {
 public:
   explicit Mutations(Graph &graph) : graph(graph) {}
 
-  /// Finds the last use of every name.
-  void prepare();
+  /// Finds the last use of every name in a graph.
+  void prepare(llvm::ArrayRef<Node> nodes, llvm::ArrayRef<Argument> inputs,
+               llvm::ArrayRef<Argument> outputs);
 
   /// Called after `node` was built: notes what its results share memory with
   /// and, if it writes in place, makes the new values. Fails through the

@@ -366,7 +366,6 @@ public:
     }
     if (kind == "as_graph") {
       result.kind = Argument::Graph;
-      result.text = string(get(content, "name"));
       return result;
     }
     result.kind = Argument::Other;
@@ -394,11 +393,11 @@ public:
 
   //===--------------------------------------------------------------------===//
   // Graphs. Regions that only set a mode (no gradients, no autocast) are taken
-  // into the graph that holds them.
+  // into the graph that holds them, the others are listed in the program.
   //===--------------------------------------------------------------------===//
 
-  /// Names of a region: its inputs are values of the graph around it, all else
-  /// gets a prefix.
+  /// Names of a region get a prefix; inputs of one that is taken into the graph
+  /// around it are values of that graph.
   struct Scope {
     StringMap<std::string> names;
     std::string prefix;
@@ -418,8 +417,13 @@ public:
     }
   };
 
-  void graph(dom::element value, Program &program, const Scope &scope,
-             unsigned depth) {
+  void graph(dom::element value, Program &program, std::vector<Node> &nodes,
+             const Scope &scope, unsigned depth) {
+    constexpr unsigned deepest = 32;
+    if (depth > deepest)
+      fail("regions are nested too deeply");
+    if (failed())
+      return;
     forEachField(get(value, "tensor_values"), [&](StringRef name,
                                                   dom::element meta) {
       program.tensors.try_emplace(scope.rename(name.str()), tensorMeta(meta));
@@ -434,15 +438,52 @@ public:
         scope.apply(argument);
       for (Argument &argument : result.outputs)
         scope.apply(argument);
-      if (!region(item, result, program, depth))
-        program.nodes.push_back(std::move(result));
+      if (mode(item, result, program, nodes, depth))
+        return;
+      regions(item, result, program, depth);
+      nodes.push_back(std::move(result));
     });
   }
 
+  /// The graph of the operator's input `position`.
+  dom::element innerGraph(dom::element item, size_t position) {
+    dom::element inner;
+    size_t at = 0;
+    forEach(get(item, "inputs"), [&](dom::element input) {
+      if (at++ == position)
+        inner = get(choice(get(input, "arg")).second, "graph");
+    });
+    return inner;
+  }
+
+  /// Reads the regions that a node calls.
+  void regions(dom::element item, Node &call, Program &program,
+               unsigned depth) {
+    for (auto [position, input] : enumerate(call.inputs)) {
+      if (input.second.kind != Argument::Graph)
+        continue;
+      dom::element inner = innerGraph(item, position);
+      Scope scope;
+      scope.prefix = "region" + std::to_string(++regionCount) + ".";
+      Region region;
+      auto arguments = [&](const char *field, std::vector<Argument> &list) {
+        forEach(get(inner, field), [&](dom::element value) {
+          list.push_back(argument(value));
+          scope.apply(list.back());
+        });
+        list = flatten(list);
+      };
+      arguments("inputs", region.inputs);
+      arguments("outputs", region.outputs);
+      graph(inner, program, region.nodes, scope, depth + 1);
+      input.second.integer = program.regions.size();
+      program.regions.push_back(std::move(region));
+    }
+  }
+
   /// Takes a region that only sets a mode apart; false for all other nodes.
-  bool region(dom::element item, const Node &call, Program &program,
-              unsigned depth) {
-    constexpr unsigned deepest = 32;
+  bool mode(dom::element item, const Node &call, Program &program,
+            std::vector<Node> &nodes, unsigned depth) {
     StringRef target = call.target;
     if (failed() || !target.consume_front("torch.ops.higher_order."))
       return false;
@@ -459,19 +500,13 @@ public:
     while (position < call.inputs.size() &&
            call.inputs[position].second.kind != Argument::Graph)
       ++position;
-    if (position == call.inputs.size() || depth > deepest) {
-      fail("a region has no graph, or is nested too deeply");
+    if (position == call.inputs.size()) {
+      fail("a region has no graph");
       return true;
     }
-    dom::element inner;
-    size_t at = 0;
-    forEach(get(item, "inputs"), [&](dom::element input) {
-      if (at++ == position)
-        inner = get(choice(get(input, "arg")).second, "graph");
-    });
-
+    dom::element inner = innerGraph(item, position);
     Scope scope;
-    scope.prefix = "region" + std::to_string(++regions) + ".";
+    scope.prefix = "region" + std::to_string(++regionCount) + ".";
     forEach(get(inner, "inputs"), [&](dom::element input) {
       Argument name = argument(input);
       if (++position >= call.inputs.size())
@@ -481,7 +516,7 @@ public:
     });
     if (failed())
       return true;
-    graph(inner, program, scope, depth + 1);
+    graph(inner, program, nodes, scope, depth + 1);
     std::vector<Argument> results;
     forEach(get(inner, "outputs"), [&](dom::element output) {
       results.push_back(argument(output));
@@ -501,7 +536,7 @@ public:
       alias.stackTrace = call.stackTrace;
       alias.inputs.emplace_back("self", result);
       alias.outputs.push_back(name);
-      program.nodes.push_back(std::move(alias));
+      nodes.push_back(std::move(alias));
     }
     return true;
   }
@@ -626,7 +661,7 @@ public:
 
     dom::element module = get(root, "graph_module");
     dom::element graph = get(module, "graph");
-    this->graph(graph, program, Scope(), 0);
+    this->graph(graph, program, program.nodes, Scope(), 0);
     dom::element signature = get(module, "signature");
     forEach(get(signature, "input_specs"), [&](dom::element value) {
       program.inputs.push_back(inputSpec(value));
@@ -642,7 +677,7 @@ private:
   SymContext &symbols;
   /// The same few expressions are repeated thousands of times.
   StringMap<SymExpr> expressions;
-  unsigned regions = 0;
+  unsigned regionCount = 0;
 };
 
 } // namespace

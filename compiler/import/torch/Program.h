@@ -69,7 +69,7 @@ struct Argument {
     MemoryFormat,
     Layout,
     Device,
-    Graph, ///< text: its name
+    Graph, ///< integer: its number among the program's regions
     List,
     Other, ///< text: the field's name
   };
@@ -89,6 +89,13 @@ struct Node {
   mlir::LocationAttr location;
   std::vector<std::pair<std::string, Argument>> inputs;
   std::vector<Argument> outputs;
+};
+
+/// What a higher-order operator calls. Its names are unique in the program;
+/// weights and values from outside are inputs of it too.
+struct Region {
+  std::vector<Argument> inputs, outputs;
+  std::vector<Node> nodes;
 };
 
 struct InputSpec {
@@ -128,6 +135,7 @@ struct Program {
   int64_t schemaMajor = 0, schemaMinor = 0;
   std::string torchVersion;
   std::vector<Node> nodes;
+  std::vector<Region> regions;
   std::vector<InputSpec> inputs;
   std::vector<OutputSpec> outputs;
   llvm::StringMap<TensorMeta> tensors;

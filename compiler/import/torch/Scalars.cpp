@@ -44,26 +44,12 @@ Value item(Call &c) {
   if (!x)
     return nullptr;
   const Argument &output = c.node.outputs[0];
-  const ScalarType from = c.typeOf("self");
-  auto extract = [&](ScalarType type) -> Value {
-    return tensor::ExtractOp::create(c.b, c.cast(x, from, type));
-  };
-  if (output.kind == Argument::SymInt) {
-    auto found = c.graph.program.symInts.find(output.text);
-    if (found == c.graph.program.symInts.end())
-      return c.fail("the file does not describe '" + output.text + "'");
-    c.graph.bindIfUnknown(found->second, [&]() -> Dim {
-      return arith::IndexCastOp::create(c.b, c.b.getIndexType(),
-                                        extract(ScalarType::Long))
-          .getResult();
-    });
-    return size(c);
-  }
-  if (output.kind == Argument::SymFloat)
-    c.graph.scalars[output.text] = extract(ScalarType::Double);
-  if (output.kind == Argument::SymBool)
-    c.graph.scalars[output.text] = extract(ScalarType::Bool);
-  return nullptr;
+  const ScalarType type = output.kind == Argument::SymInt ? ScalarType::Long
+                          : output.kind == Argument::SymFloat
+                              ? ScalarType::Double
+                              : ScalarType::Bool;
+  c.graph.bindNumber(output, c.cast(x, c.typeOf("self"), type));
+  return c.b.failed() ? nullptr : size(c);
 }
 
 /// The expression of a size argument.
