@@ -6,7 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/import/mlir/TorchModel.h"
+#include "compiler/import/mlir/OnnxModel.h"
 #include "compiler/import/mlir/TorchProgram.h"
+#include "compiler/import/onnx/Importer.h"
 #include "compiler/import/torch/Importer.h"
 
 using namespace mlir;
@@ -32,12 +34,19 @@ bool isTorchFunction(func::FuncOp function) {
 OwningOpRef<ModuleOp> importTorchFunction(func::FuncOp function,
                                           const ImportRequest &request,
                                           Resources &resources) {
+  MLIRContext *context = function.getContext();
+  if (isOnnxFunction(function)) {
+    std::unique_ptr<OnnxModel> read = readOnnxModel(function, resources);
+    if (!read)
+      return nullptr;
+    onnx::loadDialects(context);
+    return onnx::Importer(context, request, read->model).run();
+  }
   TorchWeights weights(resources);
   std::unique_ptr<torch::Program> program = readTorchProgram(function, weights);
   if (!program)
     return nullptr;
-  return torch::importProgram(function.getContext(), request, *program,
-                              weights);
+  return torch::importProgram(context, request, *program, weights);
 }
 
 } // namespace marver

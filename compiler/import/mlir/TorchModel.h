@@ -17,8 +17,8 @@ namespace marver {
 /// Is the function in torch-mlir's dialect?
 bool isTorchFunction(mlir::func::FuncOp function);
 
-/// The module of one such function, built by the importer of .pt2 files. Null
-/// after errors were reported.
+/// The module of one such function, built by the importer of .pt2 files or, if
+/// its operators are ONNX's, of .onnx files. Null after errors were reported.
 mlir::OwningOpRef<mlir::ModuleOp>
 importTorchFunction(mlir::func::FuncOp function, const ImportRequest &request,
                     Resources &resources);

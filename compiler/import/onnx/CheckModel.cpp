@@ -201,7 +201,7 @@ void Importer::findUnsupported(ArrayRef<onnx::Node> nodes,
   }
   for (auto &[key, entry] : unknown) {
     auto [domain, type] = key;
-    InFlightDiagnostic error = report();
+    InFlightDiagnostic error = report(*entry.first);
     error << "operator '" << printable(type) << "'";
     if (!shortDomain(domain).empty())
       error << " of domain '" << printable(domain) << "'";

@@ -45,7 +45,7 @@ Location Importer::locationOf(const onnx::Node &node) const {
   std::string name = node.name.empty()
                          ? node.type.str()
                          : (node.name + " (" + node.type + ")").str();
-  Location place = fileLoc;
+  Location place = placeOf(node);
   if (auto line = sourceLine(node.stackTrace))
     place = FileLineColLoc::get(context, line->first, line->second, 0);
   return NameLoc::get(StringAttr::get(context, printable(name)), place);
@@ -208,8 +208,8 @@ bool Importer::buildNodes(ArrayRef<onnx::Node> nodes, Scope &scope, int depth) {
 
 void Importer::buildNode(const onnx::Node &node, Scope &scope, int depth) {
   auto reportNode = [&](const Twine &message) {
-    report() << describe(node) << " (" << printable(node.type)
-             << "): " << message;
+    report(node) << describe(node) << " (" << printable(node.type)
+                 << "): " << message;
   };
   auto define = [&](StringRef name, GraphValue value) {
     if (name.empty())
@@ -503,11 +503,15 @@ bool marver::isOnnx(StringRef bytes) {
          bytes[1] < 32 && (bytes[2] & 7) <= 2;
 }
 
-OwningOpRef<ModuleOp> marver::importOnnx(MLIRContext *context,
-                                         const ImportRequest &request) {
+void marver::onnx::loadDialects(MLIRContext *context) {
   context->loadDialect<mv::MvDialect, func::FuncDialect, arith::ArithDialect,
                        math::MathDialect, linalg::LinalgDialect,
                        tensor::TensorDialect, affine::AffineDialect>();
+}
+
+OwningOpRef<ModuleOp> marver::importOnnx(MLIRContext *context,
+                                         const ImportRequest &request) {
+  loadDialects(context);
   Location loc = FileLineColLoc::get(context, request.path, 0, 0);
   StringRef bytes = request.data->getBuffer();
   if (bytes.empty()) {

@@ -87,6 +87,16 @@ private:
     failed = true;
     return mlir::emitError(fileLoc);
   }
+  mlir::InFlightDiagnostic report(const Node &node) {
+    failed = true;
+    return mlir::emitError(placeOf(node));
+  }
+  /// The node's place in the file, or the file.
+  mlir::Location placeOf(const Node &node) const {
+    return node.location
+               ? mlir::Location(mlir::cast<mlir::LocationAttr>(node.location))
+               : fileLoc;
+  }
 
   mlir::MLIRContext *context;
   const ImportRequest &request;
@@ -104,6 +114,8 @@ private:
   int64_t nodesBuilt = 0;
   bool failed = false;
 };
+
+void loadDialects(mlir::MLIRContext *context);
 
 /// "ai.onnx" is the long name of the standard domain.
 inline llvm::StringRef shortDomain(llvm::StringRef domain) {

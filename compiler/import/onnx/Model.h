@@ -7,13 +7,15 @@
 //
 // The parts of ONNX's protobuf messages that the importer uses. Names and bytes
 // are views into the file, which must outlive the model. Nothing here has been
-// checked for sense: that is the importer's work.
+// checked for sense: that is the importer's work. The importer of MLIR fills
+// the same structures from torch.operator "onnx.*".
 //
 //===----------------------------------------------------------------------===//
 
 #ifndef MARVER_COMPILER_IMPORT_ONNX_MODEL_H
 #define MARVER_COMPILER_IMPORT_ONNX_MODEL_H
 
+#include "mlir/IR/Attributes.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include <cstdint>
@@ -60,6 +62,8 @@ struct Tensor {
   std::vector<uint64_t> uints64;
   std::vector<Entry> external;
   bool isExternal = false;
+  /// Instead of all these: a constant (ElementsAttr, signless) of MLIR text.
+  mlir::Attribute constant;
 };
 
 struct TypeDim {
@@ -102,6 +106,8 @@ struct Node {
   std::vector<Attribute> attributes;
   /// Where the exporter says that the node is from, or empty.
   llvm::StringRef stackTrace;
+  /// Where the node is, if the file is text (LocationAttr), or null.
+  mlir::Attribute location;
 };
 
 struct Graph {

@@ -152,6 +152,8 @@ ElementsAttr TensorReader::read(const Tensor &tensor, std::string &error) {
       return nullptr;
     }
   }
+  if (tensor.constant)
+    return cast<ElementsAttr>(tensor.constant);
   int64_t count = size / width;
   auto type = RankedTensorType::get(tensor.dims, element->first);
   if (tensor.raw || tensor.isExternal) {
