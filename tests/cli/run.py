@@ -326,6 +326,21 @@ def sidecar_takes_no_model(c):
     expect(model.read_bytes() == c.onnx.read_bytes(), "the model was overwritten")
 
 
+@check
+def archive_of_torch_2_9(c):
+    """The oldest that is read: Conv1d, BatchNorm1d, ReLU, Linear, softmax and a keyword
+    argument; the last dim is 2 to 50. The other tests have the pinned torch's files."""
+    module = c.folder / "old.mv"
+    c.tools("marver-compile", Path(__file__).parent / "data" / "torch-2.9.pt2", "-o", module)
+    values = " ".join(str(i / 8) for i in range(24))
+    want = ("0.8240851 1.175915 0.8076407 1.1923593 0.8007931 1.1992069 0.8795143 1.1204858 "
+            "0.7687022 1.2312979 0.7271078 1.2728922 0.72056401 1.279436 0.902556 1.0974439")
+    c.tools("marver-run", module, f"--input=2x3x4xf32={values}", "--input=2", f"--expected-output=2x4x2xf32={want}",
+            "--rtol=1e-5", "--atol=0")
+    c.tools("marver-run", module, "--input=2x3x50xf32=1", "--input=2")
+    c.refuses(1, "marver-run", module, "--input=2x3x51xf32=1", "--input=2", says="50")
+
+
 # -- Models exported on the spot
 
 def exported(c, name, function, inputs, dynamic=None):

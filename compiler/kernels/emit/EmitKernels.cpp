@@ -49,9 +49,14 @@ struct EmitKernelsPass : PassWrapper<EmitKernelsPass, OperationPass<ModuleOp>> {
             "has no buffers: kernels are emitted after that stage");
         return signalPassFailure();
       }
+      const KernelFamily *family = findKernelFamily(kernel.getFamily());
+      if (!family) {
+        kernel.emitError("is of an unknown family: ") << kernel.getFamily();
+        return signalPassFailure();
+      }
       OwningOpRef<ModuleOp> own = ModuleOp::create(kernel.getLoc());
       KernelEmitter emitter(kernel, *own, target);
-      if (failed(findKernelFamily(kernel.getFamily())->emit(emitter)))
+      if (failed(family->emit(emitter)))
         return signalPassFailure();
       func::FuncOp function = emitter.finish();
       function->moveBefore(kernel);

@@ -11,12 +11,12 @@ using namespace marver;
 
 const KernelFamily *marver::findKernelFamily(llvm::StringRef name) {
   static const KernelFamily *const families[] = {
-      &pointwiseFamily, &attentionFamily,   &cumulativeSumFamily,
-      &scatterFamily,   &contractionFamily, &depthwiseFamily,
-      &matmulFamily,    &poolFamily,        &winogradFamily};
+      &pointwiseFamily,   &reduceFamily,        &rowFamily,
+      &attentionFamily,   &cumulativeSumFamily, &scatterFamily,
+      &contractionFamily, &depthwiseFamily,     &matmulFamily,
+      &poolFamily,        &winogradFamily};
   for (const KernelFamily *family : families)
     if (family->name == name)
       return family;
-  // Any kernel can be computed element by element.
-  return &pointwiseFamily;
+  return nullptr;
 }

@@ -19,6 +19,10 @@ namespace marver {
 
 /// Every element of every result by itself: what is right for any kernel.
 extern const KernelFamily pointwiseFamily;
+/// Reductions, and what needs them for each row: softmax and norms. They are
+/// computed like everything pointwise; the evaluator shares what a row has in
+/// common among its elements.
+extern const KernelFamily reduceFamily, rowFamily;
 /// Softmax of scores times values, by blocks of queries.
 extern const KernelFamily attentionFamily;
 /// mv.cumulative_sum.

@@ -686,3 +686,7 @@ static LogicalResult emitPointwise(KernelEmitter &e) {
 
 const KernelFamily marver::pointwiseFamily = {"pointwise", pointwiseExtent,
                                               pointwiseScratch, emitPointwise};
+const KernelFamily marver::reduceFamily = {"reduce", pointwiseExtent,
+                                           pointwiseScratch, emitPointwise};
+const KernelFamily marver::rowFamily = {"row", pointwiseExtent,
+                                        pointwiseScratch, emitPointwise};

@@ -5,7 +5,7 @@
 // where the kernel's own types leave them open.
 
 module attributes {mv.constants = [dense<1.0> : tensor<5xf32>, dense<2.0> : tensor<64xf32>]} {
-  mv.kernel @k0 "elementwise" {} buffers [memref<?x64xf32, strided<[?, 1], offset: ?>>, memref<64xf32>, memref<?x64xf32>] {
+  mv.kernel @k0 "pointwise" {} buffers [memref<?x64xf32, strided<[?, 1], offset: ?>>, memref<64xf32>, memref<?x64xf32>] {
   ^bb0(%a: tensor<?x64xf32>, %w: tensor<64xf32>, %n: index):
     mv.yield %a : tensor<?x64xf32>
   }
