@@ -246,7 +246,7 @@ private:
         continue;
       }
       if (options.listInputs) {
-        listInputs(*imported, graph);
+        listInputs(*imported);
         continue;
       }
       if (failed(verify(*imported))) {
@@ -254,7 +254,7 @@ private:
                    << graph.path << "\n";
         return kInternalFailure;
       }
-      merge(std::move(imported));
+      isGood &= merge(std::move(imported));
     }
     for (const ShapeOverride &shape : shapes)
       if (isGood && !shape.used)
@@ -262,22 +262,36 @@ private:
     return isGood ? kSuccess : kBadInput;
   }
 
-  void merge(OwningOpRef<ModuleOp> imported) {
+  /// False after an error was reported.
+  bool merge(OwningOpRef<ModuleOp> imported) {
     if (!module) {
       module = std::move(imported);
-      return;
+      return true;
     }
+    for (auto function : imported->getOps<func::FuncOp>())
+      if (module->lookupSymbol(function.getSymName())) {
+        function.emitError()
+            << "two entry points are called '" << function.getSymName() << "'";
+        return false;
+      }
     Block *to = module->getBody(), *from = imported->getBody();
     to->getOperations().splice(to->end(), from->getOperations());
+    return true;
   }
 
-  void listInputs(ModuleOp imported, const CompileOptions::Graph &graph) {
+  void listInputs(ModuleOp imported) {
     llvm::raw_ostream &out = llvm::outs();
+    // A file may hold several entry points.
+    auto functions = imported.getOps<func::FuncOp>();
+    const bool isOneOfSeveral =
+        options.graphs.size() > 1 || llvm::count_if(functions, [](auto f) {
+                                       return f.isPublic() || f.isExternal();
+                                     }) > 1;
     for (auto function : imported.getOps<func::FuncOp>()) {
       if (function.isPrivate() && !function.isExternal())
         continue;
-      if (options.graphs.size() > 1)
-        out << graph.entry << ":\n";
+      if (isOneOfSeveral)
+        out << function.getSymName() << ":\n";
       auto symbols = function->getAttrOfType<ArrayAttr>("mv.symbols");
       SmallVector<std::string> symbolNames;
       if (symbols)

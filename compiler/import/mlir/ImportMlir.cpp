@@ -6,10 +6,10 @@
 //===----------------------------------------------------------------------===//
 //
 // Reads func, tensor, linalg, arith, math and scf as upstream prints them. The
-// module holds one public function (or one called main) and private ones that
-// it calls, which are inlined. Named linalg operations that the mv dialect has
-// a counterpart for become that; the others are generalized. Loops that pass on
-// other values in their condition than they carry are rotated.
+// module holds public functions, which become entry points, and private ones
+// that they call, which are inlined. Named linalg operations that the mv
+// dialect has a counterpart for become that; the others are generalized. Loops
+// that pass on other values in their condition than they carry are rotated.
 //
 //===----------------------------------------------------------------------===//
 
@@ -44,29 +44,33 @@ bool isMlir(StringRef bytes) {
 
 namespace {
 
-/// The function that is the model: the only public one, or main.
-func::FuncOp findModel(ModuleOp module) {
-  SmallVector<func::FuncOp> candidates;
-  for (auto function : module.getOps<func::FuncOp>()) {
-    if (function.isPrivate() || function.isExternal())
-      continue;
-    if (function.getSymName() == "main")
-      return function;
-    candidates.push_back(function);
+/// The functions that become entry points: all public ones. IREE's exporters
+/// also print wrappers that run them asynchronously, which have no sense here.
+SmallVector<func::FuncOp> findModels(ModuleOp module) {
+  SmallVector<func::FuncOp> models;
+  for (auto function :
+       llvm::make_early_inc_range(module.getOps<func::FuncOp>())) {
+    if (function.isPublic() && function.getSymName().ends_with("$async"))
+      function.erase();
+    else if (function.isPublic() && !function.isExternal())
+      models.push_back(function);
   }
-  if (candidates.size() == 1)
-    return candidates.front();
-  if (candidates.empty()) {
+  if (models.empty())
     module.emitError("the file defines no public function");
-    return nullptr;
-  }
-  auto error = candidates[1].emitError(
-      "the file defines several public functions; call one of them main, or "
-      "make all but one private: ");
-  llvm::interleaveComma(candidates, error, [&](func::FuncOp function) {
-    error << function.getSymName();
-  });
-  return nullptr;
+  return models;
+}
+
+/// A model that is alone is called as the request says; several keep their
+/// names.
+LogicalResult nameEntry(func::FuncOp model, const ImportRequest &request) {
+  ModuleOp module = model->getParentOfType<ModuleOp>();
+  if (model.getSymName() == request.entry)
+    return success();
+  if (module.lookupSymbol(request.entry))
+    return model.emitError() << "another function is called " << request.entry
+                             << ", the name of the entry point";
+  model.setSymName(request.entry);
+  return success();
 }
 
 LogicalResult checkSignature(func::FuncOp function) {
@@ -308,6 +312,49 @@ struct RotateWhile : OpRewritePattern<scf::WhileOp> {
   }
 };
 
+/// Replaces all calls by what is called.
+LogicalResult inlineCalls(ModuleOp module) {
+  PassManager inliner(module.getContext());
+  // Without the canonicalizer, which does not keep what loops carry in order.
+  inliner.addPass(createInlinerPass({}, [](OpPassManager &) {}));
+  inliner.addPass(createSymbolDCEPass());
+  if (failed(inliner.run(module)))
+    return failure();
+  WalkResult calls = module.walk([&](func::CallOp call) {
+    call.emitError("calls of functions that call themselves are not supported");
+    return WalkResult::interrupt();
+  });
+  return success(!calls.wasInterrupted());
+}
+
+/// Models of upstream's dialects are rewritten where they are.
+LogicalResult importUpstream(ModuleOp module, ArrayRef<func::FuncOp> models,
+                             const ImportRequest &request) {
+  // Before anything is simplified away, so that all of it is complained about.
+  bool isGood = true;
+  for (func::FuncOp model : models)
+    isGood &= succeeded(checkSignature(model));
+  if (!isGood || (!request.signatureOnly && failed(checkOperations(module))))
+    return failure();
+  if (failed(inlineCalls(module)))
+    return failure();
+  for (func::FuncOp model : models)
+    if (failed(overrideShapes(model, request.shapes)))
+      return failure();
+
+  MLIRContext *context = module.getContext();
+  RewritePatternSet patterns(context);
+  patterns
+      .add<MatmulToMv<linalg::MatmulOp>, MatmulToMv<linalg::BatchMatmulOp>,
+           ConvToMv<linalg::Conv2DNchwFchwOp>, ConvToMv<linalg::Conv1DNcwFcwOp>,
+           SoftmaxToMv, GenerateToGeneric, RotateWhile>(context, /*benefit=*/2);
+  linalg::populateLinalgNamedOpsGeneralizationPatterns(patterns);
+  tensor::CastOp::getCanonicalizationPatterns(patterns, context);
+  if (failed(applyPatternsGreedily(module, std::move(patterns))))
+    return module.emitError("the rewriting of linalg operations does not end");
+  return success();
+}
+
 } // namespace
 
 OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
@@ -323,55 +370,38 @@ OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
       parseSourceFile<ModuleOp>(sources, ParserConfig(context));
   if (!module)
     return nullptr;
-  func::FuncOp model = findModel(*module);
-  if (!model)
+  SmallVector<func::FuncOp> models = findModels(*module);
+  if (models.empty() ||
+      (models.size() == 1 && failed(nameEntry(models[0], request))))
     return nullptr;
-  if (isTorchFunction(model))
-    return importTorchFunction(model, request, resources);
-  if (!resources.replaceAll(*module))
-    return nullptr;
-  for (auto function : module->getOps<func::FuncOp>())
-    if (function != model)
-      function.setPrivate();
-  if (model.getSymName() != request.entry) {
-    if (module->lookupSymbol(request.entry)) {
-      model.emitError() << "another function is called " << request.entry
-                        << ", the name of the entry point";
-      return nullptr;
-    }
-    model.setSymName(request.entry);
-  }
-
-  // Before anything is simplified away, so that all of it is complained about.
-  if (failed(checkSignature(model)) ||
-      (!request.signatureOnly && failed(checkOperations(*module))))
-    return nullptr;
-  PassManager inliner(context);
-  // Without the canonicalizer, which does not keep what loops carry in order.
-  inliner.addPass(createInlinerPass({}, [](OpPassManager &) {}));
-  inliner.addPass(createSymbolDCEPass());
-  if (failed(inliner.run(*module)))
-    return nullptr;
-  WalkResult calls = model.walk([&](func::CallOp call) {
-    call.emitError("calls of functions that call themselves are not supported");
-    return WalkResult::interrupt();
-  });
-  if (calls.wasInterrupted())
-    return nullptr;
-  if (failed(overrideShapes(model, request.shapes)))
+  SmallVector<func::FuncOp> upstream, torch;
+  for (func::FuncOp model : models)
+    (isTorchFunction(model) ? torch : upstream).push_back(model);
+  if (!torch.empty() && failed(inlineCalls(*module)))
     return nullptr;
 
-  RewritePatternSet patterns(context);
-  patterns
-      .add<MatmulToMv<linalg::MatmulOp>, MatmulToMv<linalg::BatchMatmulOp>,
-           ConvToMv<linalg::Conv2DNchwFchwOp>, ConvToMv<linalg::Conv1DNcwFcwOp>,
-           SoftmaxToMv, GenerateToGeneric, RotateWhile>(context, /*benefit=*/2);
-  linalg::populateLinalgNamedOpsGeneralizationPatterns(patterns);
-  tensor::CastOp::getCanonicalizationPatterns(patterns, context);
-  if (failed(applyPatternsGreedily(*module, std::move(patterns)))) {
-    model.emitError("the rewriting of linalg operations does not end");
-    return nullptr;
+  SmallVector<OwningOpRef<ModuleOp>> parts;
+  bool isGood = true;
+  for (func::FuncOp model : torch) {
+    ImportRequest part = request;
+    part.entry = model.getSymName();
+    parts.push_back(importTorchFunction(model, part, resources));
+    isGood &= bool(parts.back());
+    for (auto [mine, theirs] : llvm::zip_equal(request.shapes, part.shapes))
+      mine.used |= theirs.used;
   }
+  for (func::FuncOp model : torch)
+    model.erase();
+  if (!upstream.empty())
+    isGood &= resources.replaceAll(*module) &&
+              succeeded(importUpstream(*module, upstream, request));
+  if (!isGood)
+    return nullptr;
+  if (upstream.empty())
+    module->getBody()->clear(); // globals that nobody reads any more
+  for (OwningOpRef<ModuleOp> &part : parts)
+    module->getBody()->getOperations().splice(module->getBody()->end(),
+                                              part->getBody()->getOperations());
   return module;
 }
 
