@@ -22,6 +22,9 @@
 //   unroll   contraction: reduction steps in the innermost loop's body
 //   by_panels winograd: parallel indices are panels, not strips of tile rows
 //            (its tile is [tiles of a register tile, tiles of a block])
+//   rows     conv_depthwise: rows of the result that a parallel index does
+//   bands    conv_depthwise: parts of the rows that come first in the division
+//   conv, depthwise  conv_depthwise: the schedules of its parts
 //   prefetch contraction: the next panel's weights are prefetched
 //   prefetch_rows  contraction: so is the input of the next tiles
 //
@@ -30,7 +33,9 @@
 #ifndef MARVER_COMPILER_KERNELS_SCHEDULE_H
 #define MARVER_COMPILER_KERNELS_SCHEDULE_H
 
+#include "compiler/ir/MvDialect.h"
 #include "compiler/ir/Target.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include <optional>
@@ -48,6 +53,17 @@ struct KernelChoice {
 /// of the vector families takes it: the generic path does.
 std::optional<KernelChoice> chooseKernel(mlir::Operation *anchor,
                                          const TargetInfo &target);
+
+/// Whether a convolution and the depthwise convolution that alone reads its
+/// result, through `pad` (may be null), become one kernel in strips of rows,
+/// and how. Otherwise `refusal` says why not, in words. `mustPay` is false for
+/// tests, which want the kernel also where it is not faster.
+std::optional<KernelChoice>
+chooseConvDepthwise(mv::PackedConvOp conv, const KernelChoice &convChoice,
+                    mlir::tensor::PadOp pad, mv::DepthwiseConvOp depthwise,
+                    const KernelChoice &depthwiseChoice,
+                    const TargetInfo &target, std::string &refusal,
+                    bool mustPay = true);
 
 /// True if weights of this element type may be packed for `contraction` (and
 /// blocked for `depthwise`): only f32 has emitters, everything else takes the

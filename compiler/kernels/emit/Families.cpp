@@ -14,7 +14,7 @@ const KernelFamily *marver::findKernelFamily(llvm::StringRef name) {
       &pointwiseFamily,   &reduceFamily,        &rowFamily,
       &attentionFamily,   &cumulativeSumFamily, &scatterFamily,
       &contractionFamily, &depthwiseFamily,     &matmulFamily,
-      &poolFamily,        &winogradFamily};
+      &poolFamily,        &winogradFamily,      &convDepthwiseFamily};
   for (const KernelFamily *family : families)
     if (family->name == name)
       return family;

@@ -35,6 +35,8 @@ extern const KernelFamily contractionFamily;
 extern const KernelFamily winogradFamily;
 /// mv.depthwise_conv.
 extern const KernelFamily depthwiseFamily;
+/// A convolution and the depthwise one behind it, in strips of rows.
+extern const KernelFamily convDepthwiseFamily;
 /// mv.matmul of two values.
 extern const KernelFamily matmulFamily;
 /// mv.pool on blocked tensors.

@@ -35,14 +35,19 @@ static int64_t epilogueCost(mv::KernelOp kernel, Operation *anchor) {
   return cost;
 }
 
-/// Gives the loop its own copies of the vector constants that it uses, made
-/// just before it. Otherwise code generation keeps them in registers from the
-/// start of the kernel on, where the tile's accumulators need them.
-static void pinConstants(KernelEmitter &e, Operation *loop) {
-  OpBuilder::InsertionGuard guard(e.builder());
-  e.builder().setInsertionPoint(loop);
+/// Emits an epilogue that has its own copies of the vector constants it uses,
+/// made just before it. Otherwise code generation keeps them in registers from
+/// the start of the kernel on, where the tile's accumulators need them.
+/// `registers` is how many the epilogue may take for them: more are better read
+/// from memory where they are used.
+static void withOwnConstants(KernelEmitter &e, size_t registers,
+                             llvm::function_ref<void()> emit) {
+  OpBuilder &b = e.builder();
+  // Marks the place, whatever else is hoisted to before it.
+  Operation *start = arith::ConstantIntOp::create(e.builder(), 0, 64);
+  emit();
   llvm::MapVector<Attribute, SmallVector<OpOperand *>> uses;
-  loop->walk([&](Operation *op) {
+  auto collect = [&](Operation *op) {
     if (isa<arith::ShLIOp, arith::ShRSIOp, arith::ShRUIOp>(op))
       return; // the amount is part of the instruction
     for (OpOperand &operand : op->getOpOperands())
@@ -50,18 +55,20 @@ static void pinConstants(KernelEmitter &e, Operation *loop) {
         if (auto type = dyn_cast<VectorType>(constant.getType()))
           if (type.getElementTypeBitWidth() == 32)
             uses[constant.getValue()].push_back(&operand);
-  });
-  // The others that the epilogue needs at a time; too many are better read
-  // from memory where they are used.
-  constexpr int64_t kTemporaries = 6;
-  if (int64_t(uses.size()) + kTemporaries > e.target().vectorRegisters)
-    return;
-  for (auto &[value, operands] : uses) {
-    Value pinned = e.pinned(
-        arith::ConstantOp::create(e.builder(), cast<TypedAttr>(value)));
-    for (OpOperand *operand : operands)
-      operand->set(pinned);
-  }
+  };
+  for (auto it = std::next(Block::iterator(start)); it != b.getInsertionPoint();
+       ++it)
+    it->walk(collect);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointAfter(start);
+  if (uses.size() <= registers)
+    for (auto &[value, operands] : uses) {
+      Value pinned = e.pinned(
+          arith::ConstantOp::create(e.builder(), cast<TypedAttr>(value)));
+      for (OpOperand *operand : operands)
+        operand->set(pinned);
+    }
+  start->erase();
 }
 
 TileEpilogue::TileEpilogue(KernelEmitter &emitter, Evaluator &evaluator,
@@ -92,13 +99,16 @@ void TileEpilogue::write(
     llvm::function_ref<Point(ArrayRef<Coordinate>)> pointOf,
     ArrayRef<Value> limits) {
   if (limits.empty() && (!isLong || values.size() == 1)) {
-    for (auto [number, value] : llvm::enumerate(values)) {
-      SmallVector<Coordinate> at(sizes.size());
-      int64_t rest = number;
-      for (size_t d = sizes.size(); d-- > 0; rest /= sizes[d])
-        at[d] = Coordinate(rest % sizes[d]);
-      writeOne(value, pointOf(at));
-    }
+    // Besides the accumulators, a tile needs registers for few other values.
+    withOwnConstants(e, /*registers=*/2, [&] {
+      for (auto [number, value] : llvm::enumerate(values)) {
+        SmallVector<Coordinate> at(sizes.size());
+        int64_t rest = number;
+        for (size_t d = sizes.size(); d-- > 0; rest /= sizes[d])
+          at[d] = Coordinate(rest % sizes[d]);
+        writeOne(value, pointOf(at));
+      }
+    });
     return;
   }
   auto vector = cast<VectorType>(values.front().getType());
@@ -127,8 +137,9 @@ void TileEpilogue::write(
     else
       e.loop(e.constant(0), e.constant(sizes[d]), 1, inside);
   };
-  loops(0, e.constant(0));
-  pinConstants(e, &*std::prev(e.builder().getInsertionPoint()));
+  constexpr size_t kTemporaries = 6;
+  withOwnConstants(e, size_t(e.target().vectorRegisters) - kTemporaries,
+                   [&] { loops(0, e.constant(0)); });
 }
 
 } // namespace marver

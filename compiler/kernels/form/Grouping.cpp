@@ -190,6 +190,8 @@ public:
     for (Group &group : groups)
       if (options.fuse)
         absorbHalo(group);
+    if (options.fuse)
+      joinChains();
     llvm::sort(groups, [](const Group &a, const Group &b) {
       return a.root->isBeforeInBlock(b.root);
     });
@@ -314,6 +316,49 @@ private:
     if (!widest)
       return;
     group.halo = widest;
+  }
+
+  /// Makes one group of a convolution and the depthwise convolution that alone
+  /// reads its result, where the schedule says that this is faster.
+  void joinChains() {
+    auto onlyUser = [](Operation *op, Operation *user) {
+      return llvm::all_of(op->getUsers(), [&](Operation *other) {
+        return other == user || isa<tensor::DimOp>(other);
+      });
+    };
+    DenseSet<Operation *> joined; // roots of groups that are part of another
+    for (Group &group : groups) {
+      auto depthwise = dyn_cast_or_null<mv::DepthwiseConvOp>(group.anchor);
+      if (!depthwise)
+        continue;
+      Operation *input = depthwise.getInput().getDefiningOp();
+      auto pad = dyn_cast_or_null<tensor::PadOp>(input);
+      auto producer = llvm::find_if(groups, [&](const Group &other) {
+        return input && (pad ? other.halo == pad : other.root == input);
+      });
+      if (producer == groups.end() || &*producer == &group)
+        continue;
+      auto conv = dyn_cast_or_null<mv::PackedConvOp>(producer->anchor);
+      if (!conv || !onlyUser(input, depthwise) ||
+          (pad && !onlyUser(producer->root, pad)))
+        continue;
+      std::string refusal;
+      std::optional<KernelChoice> choice =
+          chooseConvDepthwise(conv, producer->choice, pad, depthwise,
+                              group.choice, target, refusal);
+      if (!choice)
+        continue;
+      group.choice = *choice;
+      group.ops.insert_range(producer->ops);
+      joined.insert(producer->root);
+      if (pad) {
+        group.ops.insert(pad);
+        joined.insert(pad);
+      }
+    }
+    llvm::erase_if(groups, [&](const Group &group) {
+      return joined.contains(group.root);
+    });
   }
 
   /// The pad stands alone in its pointwise group (nothing was fused with it),

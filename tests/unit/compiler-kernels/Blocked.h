@@ -104,6 +104,9 @@ std::vector<double> convolve(const Tensor &input, const Tensor &filter,
                              const Tensor *bias, const Windows &windows,
                              int64_t groups);
 
+/// panel x K... x C x NR from F x C x K..., zero beyond F.
+Tensor packFilter(const Tensor &filter, int64_t width);
+
 } // namespace marver::testing
 
 #endif // MARVER_TESTS_UNIT_KERNELS_BLOCKED_H

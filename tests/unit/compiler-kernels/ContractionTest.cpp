@@ -45,9 +45,6 @@ std::vector<double> convolve(const Tensor &input, const Tensor &filter,
   return result;
 }
 
-namespace {
-
-/// panel x K... x C x NR from F x C x K..., zero beyond F.
 Tensor packFilter(const Tensor &filter, int64_t width) {
   llvm::ArrayRef<int64_t> shape = filter.shape();
   int64_t outputs = shape[0], channels = shape[1];
@@ -64,6 +61,8 @@ Tensor packFilter(const Tensor &filter, int64_t width) {
             filter[(f * channels + c) * taps + t];
   return packed;
 }
+
+namespace {
 
 struct ConvSizes {
   int64_t batch, channels, outputs;

@@ -130,6 +130,31 @@ CompiledKernel::CompiledKernel(const KernelCase &kernel, llvm::StringRef cpu) {
   build(kernel, cpu);
 }
 
+/// The choice for a kernel's only anchor, or for a convolution and the
+/// depthwise one that follows it.
+static std::optional<KernelChoice> chooseFor(mv::KernelOp kernel,
+                                             const TargetInfo &target) {
+  std::optional<KernelChoice> last, choice;
+  mv::PackedConvOp conv;
+  for (Operation &op : kernel.getBlock()) {
+    choice = chooseKernel(&op, target);
+    if (!choice)
+      continue;
+    auto depthwise = dyn_cast<mv::DepthwiseConvOp>(op);
+    if (depthwise && conv) {
+      std::string refusal;
+      last = chooseConvDepthwise(
+          conv, *last, depthwise.getInput().getDefiningOp<tensor::PadOp>(),
+          depthwise, *choice, target, refusal, /*mustPay=*/false);
+      EXPECT_TRUE(last) << refusal;
+      return last;
+    }
+    conv = dyn_cast<mv::PackedConvOp>(op);
+    last = choice;
+  }
+  return last;
+}
+
 void CompiledKernel::build(const KernelCase &kernel, llvm::StringRef cpu) {
   DialectRegistry registry;
   registry.insert<mv::MvDialect, cf::ControlFlowDialect, func::FuncDialect,
@@ -138,6 +163,8 @@ void CompiledKernel::build(const KernelCase &kernel, llvm::StringRef cpu) {
   MLIRContext context(registry);
   context.loadAllAvailableDialects();
   TargetInfo target = targetOf(cpu);
+  if (kernel.l2Bytes)
+    target.l2Bytes = kernel.l2Bytes;
 
   int64_t operands = kernel.operands.size();
   std::string source = "mv.kernel @k \"none\" {} buffers [";
@@ -151,10 +178,7 @@ void CompiledKernel::build(const KernelCase &kernel, llvm::StringRef cpu) {
   OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(source, &context);
   ASSERT_TRUE(module) << source;
   auto op = *module->getOps<mv::KernelOp>().begin();
-  std::optional<KernelChoice> choice;
-  for (Operation &anchor : op.getBlock())
-    if (!choice)
-      choice = chooseKernel(&anchor, target);
+  std::optional<KernelChoice> choice = chooseFor(op, target);
   ASSERT_TRUE(choice) << source;
   op.setFamily(choice->family);
   op.setScheduleAttr(choice->schedule);

@@ -60,6 +60,8 @@ struct KernelCase {
   /// Dims that the kernel is not to know: (operand, dim); the result is the
   /// operand behind the last.
   std::vector<std::pair<int64_t, int64_t>> dynamic;
+  /// The target's L2 cache, if not 0: what is large for it may be small then.
+  int64_t l2Bytes = 0;
 
   /// Textual type of an operand (or the result), `?` where dynamic.
   std::string type(int64_t operand) const;
