@@ -94,49 +94,57 @@ static std::optional<SmallVector<int64_t>> kernelOf(NodeBuilder &n,
   return sizes;
 }
 
-static void conv(NodeBuilder &n) {
-  Value x = n.in(0), filter = n.in(1);
-  if (!x || !filter)
-    return;
-  if (OpsBuilder::rankOf(x) < 3 ||
-      OpsBuilder::rankOf(filter) != OpsBuilder::rankOf(x))
-    return n.fail(
-        "needs an input of rank 3 or more and a filter of the same rank");
-  auto kernel = kernelOf(n, filter);
-  if (!kernel)
-    return;
+/// What Conv and ConvTranspose have in common. Nothing if it is not valid: the
+/// node has then been told so.
+struct ConvNode {
+  Value input, filter;
+  SmallVector<int64_t> kernel;
   ConvOptions options;
-  options.strides = n.integers("strides");
-  options.dilations = n.integers("dilations");
-  options.pads = n.integers("pads");
-  options.groups = n.integer("group", 1);
+};
+
+static std::optional<ConvNode> readConv(NodeBuilder &n) {
+  ConvNode node;
+  node.input = n.in(0);
+  node.filter = n.in(1);
+  if (!node.input || !node.filter)
+    return std::nullopt;
+  if (OpsBuilder::rankOf(node.input) < 3 ||
+      OpsBuilder::rankOf(node.filter) != OpsBuilder::rankOf(node.input)) {
+    n.fail("needs an input of rank 3 or more and a filter of the same rank");
+    return std::nullopt;
+  }
+  auto kernel = kernelOf(n, node.filter);
+  if (!kernel)
+    return std::nullopt;
+  node.kernel = *kernel;
+  node.options.strides = n.integers("strides");
+  node.options.dilations = n.integers("dilations");
+  node.options.pads = n.integers("pads");
+  node.options.groups = n.integer("group", 1);
+  return node;
+}
+
+static void conv(NodeBuilder &n) {
+  std::optional<ConvNode> node = readConv(n);
+  if (!node)
+    return;
+  auto &[x, filter, kernel, options] = *node;
   Value zero = n.ops.scalar(0, OpsBuilder::elementOf(x));
-  if (!applyAutoPad(n, x, *kernel, options.strides, options.dilations,
+  if (!applyAutoPad(n, x, kernel, options.strides, options.dilations,
                     options.pads, zero))
     return;
   n.set(n.ops.conv(x, filter, n.optional(2), options));
 }
 
 static void convTranspose(NodeBuilder &n) {
-  Value x = n.in(0), filter = n.in(1);
-  if (!x || !filter)
+  std::optional<ConvNode> node = readConv(n);
+  if (!node)
     return;
-  if (OpsBuilder::rankOf(x) < 3 ||
-      OpsBuilder::rankOf(filter) != OpsBuilder::rankOf(x))
-    return n.fail(
-        "needs an input of rank 3 or more and a filter of the same rank");
-  auto kernel = kernelOf(n, filter);
-  if (!kernel)
-    return;
-  ConvOptions options;
-  options.strides = n.integers("strides");
-  options.dilations = n.integers("dilations");
-  options.pads = n.integers("pads");
-  options.groups = n.integer("group", 1);
+  auto &[x, filter, kernel, options] = *node;
   SmallVector<int64_t> outputPadding = n.integers("output_padding");
   SmallVector<int64_t> outputShape = n.integers("output_shape");
   StringRef mode = n.text("auto_pad", "NOTSET");
-  size_t spatial = kernel->size();
+  size_t spatial = kernel.size();
   auto fits = [&](ArrayRef<int64_t> list) {
     return list.empty() || list.size() == spatial;
   };
@@ -162,7 +170,7 @@ static void convTranspose(NodeBuilder &n) {
             "needs an input whose sizes are known for its output_shape");
       int64_t wanted = outputShape.empty() ? *size * stride : outputShape[i];
       int64_t total = stride * (*size - 1) + extra +
-                      dilation * ((*kernel)[i] - 1) + 1 - wanted;
+                      dilation * (kernel[i] - 1) + 1 - wanted;
       // More than the convolution gives is added behind.
       if (total < 0) {
         outputPadding.resize(spatial, 0);

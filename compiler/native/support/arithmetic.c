@@ -1,5 +1,4 @@
-/*===- arithmetic.c - fmod, rounding, roots and scaling
---------------------===*\
+/*===- arithmetic.c - fmod, rounding, roots and scaling -------------------===*\
 |*
 |* Part of marver, under the Apache License v2.0 with LLVM Exceptions.
 |* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception

@@ -1,5 +1,4 @@
-/*===- conversion.c - Half floats and 128-bit integers
----------------------===*\
+/*===- conversion.c - Half floats and 128-bit integers --------------------===*\
 |*
 |* Part of marver, under the Apache License v2.0 with LLVM Exceptions.
 |* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception

@@ -1,5 +1,4 @@
-/*===- exponential.c - exp, log, pow and hyperbolic functions
---------------===*\
+/*===- exponential.c - exp, log, pow and hyperbolic functions -------------===*\
 |*
 |* Part of marver, under the Apache License v2.0 with LLVM Exceptions.
 |* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception

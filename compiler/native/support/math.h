@@ -1,5 +1,4 @@
-/*===- math.h - What the mathematical functions share
-----------------------===*\
+/*===- math.h - What the mathematical functions share ---------------------===*\
 |*
 |* Part of marver, under the Apache License v2.0 with LLVM Exceptions.
 |* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -39,6 +38,16 @@ static inline double copySign(double x, double sign) {
 static inline double fused(double a, double b, double c) {
   return __builtin_fma(a, b, c);
 }
+/* coefficients[0] z^(count - 1) + ... + coefficients[count - 1] */
+static inline double polynomial(const double *coefficients, int count,
+                                double z) {
+  double p = coefficients[0];
+  for (int i = 1; i < count; ++i)
+    p = fused(p, z, coefficients[i]);
+  return p;
+}
+#define POLYNOMIAL(table, z)                                                   \
+  polynomial(table, sizeof(table) / sizeof((table)[0]), z)
 static inline double nearest(double x) { return __builtin_roundeven(x); }
 
 /* 2^exponent, of a normal number. */

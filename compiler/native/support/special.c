@@ -1,5 +1,4 @@
-/*===- special.c - The error function
---------------------------------------===*\
+/*===- special.c - The error function -------------------------------------===*\
 |*
 |* Part of marver, under the Apache License v2.0 with LLVM Exceptions.
 |* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception

@@ -1,5 +1,4 @@
-/*===- trigonometric.c - sin, cos, tan and their inverses
-------------------===*\
+/*===- trigonometric.c - sin, cos, tan and their inverses -----------------===*\
 |*
 |* Part of marver, under the Apache License v2.0 with LLVM Exceptions.
 |* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -112,14 +111,15 @@ static int reduce(double x, wide *remainder) {
 
 static double sinSeries(wide r) {
   double z = r.high * r.high;
-  double p = 1.0 / 355687428096000.0;
-  p = fused(p, z, -1.0 / 1307674368000.0);
-  p = fused(p, z, 1.0 / 6227020800.0);
-  p = fused(p, z, -1.0 / 39916800.0);
-  p = fused(p, z, 1.0 / 362880.0);
-  p = fused(p, z, -1.0 / 5040.0);
-  p = fused(p, z, 1.0 / 120.0);
-  p = fused(p, z, -1.0 / 6.0);
+  static const double coefficients[] = {1.0 / 355687428096000.0,
+                                        -1.0 / 1307674368000.0,
+                                        1.0 / 6227020800.0,
+                                        -1.0 / 39916800.0,
+                                        1.0 / 362880.0,
+                                        -1.0 / 5040.0,
+                                        1.0 / 120.0,
+                                        -1.0 / 6.0};
+  double p = POLYNOMIAL(coefficients, z);
   /* sin(high + low) = sin(high) + low cos(high) */
   double rest = fused(r.low, 1.0 - 0.5 * z, r.high * z * p);
   return r.high + rest;
@@ -127,14 +127,15 @@ static double sinSeries(wide r) {
 
 static double cosSeries(wide r) {
   double z = r.high * r.high;
-  double p = -1.0 / 6402373705728000.0;
-  p = fused(p, z, 1.0 / 20922789888000.0);
-  p = fused(p, z, -1.0 / 87178291200.0);
-  p = fused(p, z, 1.0 / 479001600.0);
-  p = fused(p, z, -1.0 / 3628800.0);
-  p = fused(p, z, 1.0 / 40320.0);
-  p = fused(p, z, -1.0 / 720.0);
-  p = fused(p, z, 1.0 / 24.0);
+  static const double coefficients[] = {-1.0 / 6402373705728000.0,
+                                        1.0 / 20922789888000.0,
+                                        -1.0 / 87178291200.0,
+                                        1.0 / 479001600.0,
+                                        -1.0 / 3628800.0,
+                                        1.0 / 40320.0,
+                                        -1.0 / 720.0,
+                                        1.0 / 24.0};
+  double p = POLYNOMIAL(coefficients, z);
   wide sum = quickTwoSum(1.0, -0.5 * z);
   double zError = fused(r.high, r.high, -z);
   double rest = fused(z * z, p, sum.low - 0.5 * zError - r.high * r.low);
@@ -206,19 +207,11 @@ static wide atanOfQuotient(double y, double x) {
                   u * denominator.low) /
                  denominator.high;
   double z = u * u;
-  double p = -1.0 / 27.0;
-  p = fused(p, z, 1.0 / 25.0);
-  p = fused(p, z, -1.0 / 23.0);
-  p = fused(p, z, 1.0 / 21.0);
-  p = fused(p, z, -1.0 / 19.0);
-  p = fused(p, z, 1.0 / 17.0);
-  p = fused(p, z, -1.0 / 15.0);
-  p = fused(p, z, 1.0 / 13.0);
-  p = fused(p, z, -1.0 / 11.0);
-  p = fused(p, z, 1.0 / 9.0);
-  p = fused(p, z, -1.0 / 7.0);
-  p = fused(p, z, 1.0 / 5.0);
-  p = fused(p, z, -1.0 / 3.0);
+  static const double coefficients[] = {
+      -1.0 / 27.0, 1.0 / 25.0,  -1.0 / 23.0, 1.0 / 21.0,  -1.0 / 19.0,
+      1.0 / 17.0,  -1.0 / 15.0, 1.0 / 13.0,  -1.0 / 11.0, 1.0 / 9.0,
+      -1.0 / 7.0,  1.0 / 5.0,   -1.0 / 3.0};
+  double p = POLYNOMIAL(coefficients, z);
   wide result = twoSum(centers[center].high, u);
   result.low += fused(u * z, p, error + centers[center].low);
   return quickTwoSum(result.high, result.low);

@@ -99,6 +99,25 @@ protected:
     return true;
   }
 
+  /// Compares a function of two numbers with its reference.
+  struct BinaryCheck {
+    const char *name;
+    double (*function)(double, double);
+    long double (*reference)(long double, long double);
+    double worst = 0; ///< error, in units of the last place
+
+    void operator()(double a, double b) {
+      double value = function(a, b);
+      long double exact = reference(a, b);
+      EXPECT_TRUE(sameSpecial(value, exact))
+          << name << "(" << a << ", " << b << ") = " << value;
+      double rounded = static_cast<double>(exact);
+      if (std::isfinite(rounded) && std::isfinite(value))
+        worst = std::max(worst, static_cast<double>(std::fabs(value - exact) /
+                                                    ulp(rounded)));
+    }
+  };
+
   /// Largest error in units of the last place over specials and random values
   /// of [low, high] (uniform, and over all magnitudes).
   void check(const std::string &name, long double (*reference)(long double),
@@ -212,20 +231,9 @@ TEST_F(Support, SinglePrecisionIsRoundedDouble) {
 }
 
 TEST_F(Support, PowerOfAllKinds) {
-  auto *function = get<double(double, double)>("pow");
-  ASSERT_TRUE(function);
+  BinaryCheck one{"pow", get<double(double, double)>("pow"), powl};
+  ASSERT_TRUE(one.function);
   std::mt19937_64 random(5);
-  double worst = 0;
-  auto one = [&](double x, double y) {
-    double value = function(x, y);
-    long double exact = powl(x, y);
-    EXPECT_TRUE(sameSpecial(value, exact))
-        << "pow(" << x << ", " << y << ") = " << value;
-    double rounded = static_cast<double>(exact);
-    if (std::isfinite(rounded) && std::isfinite(value))
-      worst = std::max(
-          worst, static_cast<double>(std::fabs(value - exact) / ulp(rounded)));
-  };
   for (double x : kSpecials)
     for (double y : kSpecials)
       one(x, y);
@@ -235,31 +243,20 @@ TEST_F(Support, PowerOfAllKinds) {
   std::uniform_real_distribution<double> base(0, 20), exponent(-200, 200);
   for (int i = 0; i < 100000; ++i)
     one(base(random), exponent(random));
-  EXPECT_LT(worst, 0.75);
+  EXPECT_LT(one.worst, 0.75);
 }
 
 TEST_F(Support, Atan2OfAllQuadrants) {
-  auto *function = get<double(double, double)>("atan2");
-  ASSERT_TRUE(function);
+  BinaryCheck one{"atan2", get<double(double, double)>("atan2"), atan2l};
+  ASSERT_TRUE(one.function);
   std::mt19937_64 random(5);
-  double worst = 0;
-  auto one = [&](double y, double x) {
-    double value = function(y, x);
-    long double exact = atan2l(y, x);
-    EXPECT_TRUE(sameSpecial(value, exact))
-        << "atan2(" << y << ", " << x << ") = " << value;
-    double rounded = static_cast<double>(exact);
-    if (std::isfinite(rounded) && std::isfinite(value))
-      worst = std::max(
-          worst, static_cast<double>(std::fabs(value - exact) / ulp(rounded)));
-  };
   for (double x : kSpecials)
     for (double y : kSpecials)
       one(x, y);
   std::uniform_real_distribution<double> uniform(-2, 2);
   for (int i = 0; i < 100000; ++i)
     one(uniform(random), uniform(random));
-  EXPECT_LT(worst, 0.9);
+  EXPECT_LT(one.worst, 0.9);
 }
 
 /// These two are exact, so they must agree in every bit.
