@@ -7,6 +7,7 @@
 
 #include "compiler/driver/Driver.h"
 
+#include "compiler/driver/GuardedPool.h"
 #include "compiler/driver/Locations.h"
 #include "compiler/driver/OutputFile.h"
 #include "compiler/driver/PackageModule.h"
@@ -35,7 +36,8 @@ namespace {
 
 llvm::raw_ostream &complain() { return llvm::errs() << "marver-compile: "; }
 
-/// For crashes that no CrashRecoveryContext catches (worker threads).
+/// For crashes that no CrashRecoveryContext catches, and for reports of one
+/// that do not end.
 void onCrash(int) {
   auto say = [](const char *text) {
     [[maybe_unused]] ssize_t written =
@@ -57,7 +59,7 @@ void installCrashHandlers() {
   struct sigaction action = {};
   action.sa_handler = onCrash;
   action.sa_flags = SA_NODEFER | SA_ONSTACK;
-  for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT})
+  for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGALRM})
     sigaction(signal, &action, nullptr);
   llvm::CrashRecoveryContext::Enable();
   llvm::install_fatal_error_handler(onFatalError);
@@ -116,7 +118,8 @@ public:
         options.threads ? llvm::hardware_concurrency(options.threads)
                         : llvm::hardware_concurrency();
     if (strategy.compute_thread_count() > 1) {
-      pool = std::make_unique<llvm::DefaultThreadPool>(strategy);
+      pool =
+          std::make_unique<GuardedPool>(strategy, [this] { endAfterCrash(); });
       context.setThreadPool(*pool);
     }
     context.loadAllAvailableDialects();
@@ -388,7 +391,7 @@ private:
     PassManager manager(&context);
     manager.enableVerifier(false);
     manager.addInstrumentation(
-        std::make_unique<PassWatch>(times.back().passes));
+        std::make_unique<PassWatch>(times.back().passes, options.crashIn));
     buildStagePipeline(manager, stage, pipeline);
     bool isGood = false;
     return guarded([&] {
@@ -500,6 +503,18 @@ private:
     return recovery.RunSafely(work);
   }
 
+  /// A task crashed on a thread of the pool. The other threads go on meanwhile,
+  /// and some lock may never be released: a report that does not end in time is
+  /// cut short.
+  [[noreturn]] void endAfterCrash() {
+    crash.lock();
+    constexpr unsigned secondsForReport = 20;
+    alarm(secondsForReport);
+    int code = internalFailure(times.back().stage);
+    llvm::errs().flush();
+    _exit(code);
+  }
+
   void keepForReproducer() { beforeStage = module->clone(); }
 
   /// Says what failed, and keeps what went into the stage for those who will
@@ -526,8 +541,9 @@ private:
         << "// marver-opt --mv-stage-" << stageName(stage)
         << "='target-cpu=" << options.targetCpu
         << " optimization=" << options.optimization << "' FILE\n";
-    (*beforeStage)->print(out);
+    (*beforeStage)->print(out, OpPrintingFlags().assumeVerified());
     out << "\n";
+    out.flush();
     llvm::errs() << "; reproducer: " << path << "\n";
     return kInternalFailure;
   }
@@ -596,7 +612,8 @@ private:
   }
 
   const CompileOptions &options;
-  std::unique_ptr<llvm::DefaultThreadPool> pool;
+  std::unique_ptr<GuardedPool> pool;
+  std::mutex crash; ///< taken by the first thread that crashes
   MLIRContext context;
   ErrorPrinter printer;
   OwningOpRef<ModuleOp> module;

@@ -50,6 +50,7 @@ struct CompileOptions {
   bool listInputs = false;
   bool time = false;
   unsigned threads = 0; ///< 0: as many as the machine has
+  std::string crashIn;  ///< a pass to crash in, to test what follows
 };
 
 /// Compiles; messages go to standard error. Returns an ExitCode.

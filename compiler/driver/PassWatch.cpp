@@ -36,6 +36,8 @@ void PassWatch::runBeforePass(Pass *pass, Operation *op) {
   if (isAdaptor(pass))
     return;
   setCurrent(nameOf(pass));
+  if (nameOf(pass) == crashIn)
+    LLVM_BUILTIN_TRAP;
   starts[{pass, op}] = Clock::now();
 }
 

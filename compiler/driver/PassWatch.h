@@ -25,7 +25,9 @@ public:
     llvm::MapVector<llvm::StringRef, double> seconds; ///< by pass
   };
 
-  explicit PassWatch(Record &record) : record(record) {}
+  /// `crashIn` names a pass that is to crash, or none.
+  PassWatch(Record &record, llvm::StringRef crashIn)
+      : record(record), crashIn(crashIn) {}
 
   /// For a signal handler: the pass or stage that runs now.
   static const char *current();
@@ -39,6 +41,7 @@ public:
 private:
   using Clock = std::chrono::steady_clock;
   Record &record;
+  llvm::StringRef crashIn;
   llvm::DenseMap<std::pair<mlir::Pass *, mlir::Operation *>, Clock::time_point>
       starts;
 };

@@ -77,6 +77,29 @@ class Context:
 # -- Every tool
 
 @check
+def crashes_leave_a_reproducer(c):
+    """Whichever thread crashes: the main one runs passes on the module, and those on
+    a single function; with two functions the pool's threads run them."""
+    output = c.folder / "crashed.mv"
+    for graphs, pass_name in (([c.onnx], "mv-fold-constants"),
+                              ([f"a={c.onnx}", f"b={c.pt2}"], "mv-fold-constants"),
+                              ([c.onnx], "mv-assign-buffers")):
+        run = c.run("marver-compile", *graphs, "--threads=2", f"--crash-in={pass_name}", "-o", output)
+        error = run.stderr.decode()
+        expect(run.returncode == 70, f"exit {run.returncode}: {error}")
+        found = re.fullmatch(r"marver-compile: internal failure in the stage (\w+), pass (\S+); "
+                             r"reproducer: (\S+)\n", error)
+        expect(found and found[2] == pass_name, f"said {error}")
+        expect(not output.exists(), "a module was written")
+        reproducer = Path(found[3])
+        text = reproducer.read_text()
+        expect(f"--mv-stage-{found[1]}" in text, "the reproducer does not say how to run it")
+        again = c.run("marver-opt", f"--mv-stage-{found[1]}=target-cpu=host", reproducer)
+        expect(again.returncode == 0, f"the reproducer is no input: {again.stderr.decode()[:300]}")
+        reproducer.unlink()
+
+
+@check
 def help_and_version(c):
     for tool in TOOLS:
         for option in ("--help", "--version"):

@@ -123,6 +123,7 @@ int main(int argc, char **argv) {
   app.add_flag("--time", options.time, "print the time of each stage and pass");
   app.add_option("--threads", options.threads,
                  "threads to compile with (default: all)");
+  app.add_option("--crash-in", options.crashIn)->group(""); // for tests
   app.set_version_flag("--version",
                        "marver-compile " MARVER_VERSION " (module format " +
                            std::to_string(MV_FORMAT_VERSION) + ", ABI " +
