@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <benchmark/benchmark.h>
 #include <chrono>
+#include <iostream>
+#include <sstream>
 
 using namespace marver;
 
@@ -63,7 +65,21 @@ private:
   std::vector<Tensor> pristine;
   std::vector<Measurement> measurements;
   std::vector<Tensor> firstResults;
-  bool failed = false;
+  std::string failure; ///< what went wrong in a benchmark
+};
+
+/// Passes whole lines on, but for Google Benchmark's warning that it was built
+/// without NDEBUG: the distribution's always is, and what it times is not.
+class WithoutDebugWarning : public std::stringbuf {
+public:
+  int sync() override {
+    std::istringstream lines(str());
+    for (std::string line; std::getline(lines, line);)
+      if (line.find("Library was built as DEBUG") == std::string::npos)
+        std::cerr << line << (lines.eof() ? "" : "\n") << std::flush;
+    str("");
+    return 0;
+  }
 };
 
 } // namespace
@@ -237,8 +253,8 @@ void Bench::measure(Measurement &measurement, benchmark::State &state) {
     auto start = Clock::now();
     for (int64_t i = 0; i < batch; ++i)
       if (mv_session_invoke(session) != MV_OK) {
-        failed = true;
-        state.SkipWithError(mv_session_message(session));
+        failure = mv_session_message(session);
+        state.SkipWithError(failure.c_str());
         return;
       }
     double sample = milliseconds(start, Clock::now());
@@ -249,11 +265,12 @@ void Bench::measure(Measurement &measurement, benchmark::State &state) {
   if (!changed.empty()) {
     restoreInputs();
     if (mv_session_invoke(session) != MV_OK)
-      failed = true;
+      failure = mv_session_message(session);
   }
-  if (std::string difference = checkResults(measurement); !difference.empty()) {
-    failed = true;
-    state.SkipWithError(difference.c_str());
+  if (std::string difference = checkResults(measurement); !difference.empty())
+    failure = difference;
+  if (!failure.empty()) {
+    state.SkipWithError(failure.c_str());
     return;
   }
   std::sort(samples.begin(), samples.end());
@@ -298,13 +315,19 @@ int Bench::run(std::vector<std::string> benchmarkFlags) {
     return BadUsage;
   }
   registerBenchmarks();
-  benchmark::RunSpecifiedBenchmarks();
+  WithoutDebugWarning buffer;
+  std::ostream notes(&buffer);
+  benchmark::BenchmarkReporter *reporter =
+      benchmark::CreateDefaultDisplayReporter();
+  reporter->SetErrorStream(&notes);
+  benchmark::RunSpecifiedBenchmarks(reporter);
+  notes.flush();
   benchmark::Shutdown();
-  if (failed)
-    printError("a run failed or its results changed");
+  if (!failure.empty())
+    printError(failure);
   // stdout is for the benchmark's own format if that is for programs.
   FILE *file = options.json ? stderr : stdout;
-  if (options.profile && !failed)
+  if (options.profile && failure.empty())
     for (Measurement &measurement : measurements) {
       restoreInputs();
       if (!printProfile(loaded, measurement.session.get(), measurement.threads,
@@ -313,7 +336,7 @@ int Bench::run(std::vector<std::string> benchmarkFlags) {
     }
   if (options.statistics)
     printStatistics(loaded, measurements.back().session.get());
-  return failed ? BadInput : Success;
+  return failure.empty() ? Success : BadInput;
 }
 
 //===----------------------------------------------------------------------===//
