@@ -16,8 +16,11 @@
 #include "compiler/import/Import.h"
 #include "compiler/import/mlir/ForeignDialects.h"
 #include "compiler/import/mlir/TorchModel.h"
+#include "compiler/import/mlir/Tosa.h"
 #include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
+#include "marver/abi.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
@@ -217,6 +220,40 @@ template <typename Op> struct ConvToMv : OpRewritePattern<Op> {
   }
 };
 
+/// linalg.depthwise_conv_2d_nchw_chw -> mv.conv with as many groups as
+/// channels.
+struct DepthwiseToMv : OpRewritePattern<linalg::DepthwiseConv2DNchwChwOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(linalg::DepthwiseConv2DNchwChwOp op,
+                                PatternRewriter &rewriter) const override {
+    Value init = op.getOutputs()[0], filter = op.getInputs()[1];
+    auto type = dyn_cast<RankedTensorType>(init.getType());
+    auto filterType = dyn_cast<RankedTensorType>(filter.getType());
+    if (!type || !filterType || !filterType.hasStaticShape() ||
+        !isa<FloatType>(type.getElementType()) ||
+        filterType.getElementType() != type.getElementType() ||
+        getElementTypeOrSelf(op.getInputs()[0]) != type.getElementType())
+      return rewriter.notifyMatchFailure(op, "needs linalg's own accumulation");
+    SmallVector<int64_t> shape(filterType.getShape());
+    shape.insert(shape.begin() + 1, 1);
+    filter = tensor::ExpandShapeOp::create(
+        rewriter, op.getLoc(), filterType.clone(shape), filter,
+        ArrayRef<ReassociationIndices>{{0, 1}, {2}, {3}});
+    auto toArray = [](DenseIntElementsAttr values) {
+      return llvm::map_to_vector(
+          values, [](const APInt &value) { return value.getSExtValue(); });
+    };
+    SmallVector<int64_t> pads(4, 0);
+    Value product = mv::ConvOp::create(
+        rewriter, op.getLoc(), type, op.getInputs()[0], filter,
+        /*bias=*/Value(), toArray(op.getStrides()), toArray(op.getDilations()),
+        pads, /*groups=*/shape[0]);
+    rewriter.replaceOp(op, accumulate(rewriter, op.getLoc(), init, product));
+    return success();
+  }
+};
+
 /// linalg.softmax has a destination that it does not read.
 struct SoftmaxToMv : OpRewritePattern<linalg::SoftmaxOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -327,9 +364,24 @@ LogicalResult inlineCalls(ModuleOp module) {
   return success(!calls.wasInterrupted());
 }
 
+/// Assertions become checks of the host function. Those on elements, inside of
+/// a linalg operation, are dropped: no kernel can stop a run.
+void lowerAssertions(ModuleOp module) {
+  module.walk([](cf::AssertOp op) {
+    OpBuilder b(op);
+    if (!op->getParentOfType<linalg::LinalgOp>())
+      mv::CheckOp::create(b, op.getLoc(), op.getArg(), MV_FAILURE_ASSERT,
+                          op.getMsg());
+    op.erase();
+  });
+}
+
 /// Models of upstream's dialects are rewritten where they are.
 LogicalResult importUpstream(ModuleOp module, ArrayRef<func::FuncOp> models,
                              const ImportRequest &request) {
+  if (failed(lowerTosa(module)))
+    return failure();
+  lowerAssertions(module);
   // Before anything is simplified away, so that all of it is complained about.
   bool isGood = true;
   for (func::FuncOp model : models)
@@ -347,7 +399,8 @@ LogicalResult importUpstream(ModuleOp module, ArrayRef<func::FuncOp> models,
   patterns
       .add<MatmulToMv<linalg::MatmulOp>, MatmulToMv<linalg::BatchMatmulOp>,
            ConvToMv<linalg::Conv2DNchwFchwOp>, ConvToMv<linalg::Conv1DNcwFcwOp>,
-           SoftmaxToMv, GenerateToGeneric, RotateWhile>(context, /*benefit=*/2);
+           DepthwiseToMv, SoftmaxToMv, GenerateToGeneric, RotateWhile>(
+          context, /*benefit=*/2);
   linalg::populateLinalgNamedOpsGeneralizationPatterns(patterns);
   tensor::CastOp::getCanonicalizationPatterns(patterns, context);
   if (failed(applyPatternsGreedily(module, std::move(patterns))))
@@ -360,6 +413,7 @@ LogicalResult importUpstream(ModuleOp module, ArrayRef<func::FuncOp> models,
 OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
                                  const ImportRequest &request) {
   loadForeignDialects(context);
+  loadTosa(context);
   Resources resources;
   llvm::SourceMgr sources;
   sources.AddNewSourceBuffer(

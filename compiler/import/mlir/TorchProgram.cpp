@@ -51,7 +51,8 @@ Expected<ElementsAttr> TorchWeights::get(const InputSpec &spec) {
 namespace {
 
 /// Operators of TorchScript on numbers, which torch.export has Python's names
-/// for; `names` are those of their arguments.
+/// for, and prims that are operators of ATen; `names` are those of their
+/// arguments.
 struct Renamed {
   StringRef target, names;
 };
@@ -75,6 +76,10 @@ std::optional<Renamed> renamed(StringRef target) {
              Renamed{"_operator.gt", "a b"})
       .Cases({"aten.ge.int", "aten.ge.float", "aten.ge.float_int"},
              Renamed{"_operator.ge", "a b"})
+      .Case("prims.convert_element_type.default",
+            Renamed{"aten._to_copy.default", "self dtype"})
+      .Case("prims.sqrt.default", Renamed{"aten.sqrt.default", "self"})
+      .Case("prims.view_of.default", Renamed{"aten.alias.default", "self"})
       .Case("aten.__and__.bool", Renamed{"_operator.and_", "a b"})
       .Case("aten.__or__.bool", Renamed{"_operator.or_", "a b"})
       .Case("aten.__not__.default", Renamed{"torch.sym_not", "a"})
