@@ -138,8 +138,10 @@ void BodyEmitter::emit(Operation *op) {
 
   if (Value x = onePlusExp(op); x && computeType(resultType).isF32()) {
     auto negation = x.getDefiningOp<arith::NegFOp>();
+    bool hasTables =
+        e.target().arch == MV_ARCH_X86_64 && e.target().vectorRegisters == 32;
     return done(emitOnePlusExp(b, get(negation ? negation.getOperand() : x),
-                               /*negated=*/bool(negation)));
+                               /*negated=*/bool(negation), hasTables));
   }
   if (op->getNumRegions() == 0 && op->getNumResults() == 1 &&
       OpTrait::hasElementwiseMappableTraits(op)) {

@@ -15,8 +15,11 @@
 #include "compiler/kernels/emit/MathLibrary.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/ADT/bit.h"
+#include <cmath>
 #include <limits>
 
 using namespace mlir;
@@ -169,26 +172,66 @@ static Value emitExp(const Float &f, Value x) {
   return f.mul(f.mul(result, powerOfTwo(f, half)), powerOfTwo(f, other));
 }
 
+/// 2^(z / 32) for integers z in the low bits of `shifted`, whose higher bits
+/// (the number that rounded it) leave by the shift: 32 values in two registers.
+static Value powerByTable(const Float &f, Value shifted) {
+  constexpr int steps = 32, bitsOfSteps = 18; // 2^23 / 32
+  SmallVector<int32_t> table;
+  for (int j = 0; j < steps; ++j) {
+    auto value = float(std::exp2(double(j) / steps));
+    // The shift below adds j to the mantissa as well.
+    table.push_back(int32_t(llvm::bit_cast<uint32_t>(value) -
+                            (uint32_t(j) << bitsOfSteps)));
+  }
+  auto bits = cast<VectorType>(f.bitsType());
+  auto half = [&](int first) -> Value {
+    return arith::ConstantOp::create(
+        f.b,
+        DenseElementsAttr::get(bits, ArrayRef(table).slice(first, steps / 2)));
+  };
+  Value index = f.bits(shifted);
+  Value value =
+      LLVM::CallIntrinsicOp::create(
+          f.b, bits, f.b.getStringAttr("llvm.x86.avx512.vpermi2var.d.512"),
+          ValueRange{half(0), index, half(steps / 2)})
+          .getResult(0);
+  Value exponent = arith::ShLIOp::create(f.b, index, f.integer(bitsOfSteps));
+  return f.fromBits(arith::AddIOp::create(f.b, value, exponent));
+}
+
 /// 1 + e^x, or 1 + e^-x: the denominator of a logistic function, which needs
 /// less than the exponential itself, as e^x counts only against 1: within the
-/// limits 2^n is a normal number, 0 (n = -127) or infinity (n = 128).
-static Value emitOnePlusExp(const Float &f, Value x, bool negated) {
-  x = negated ? f.clamp(x, -88.8, 88) : f.clamp(x, -88, 88.8);
+/// limits 2^n is a normal number or, at the upper one exactly, infinity.
+static Value emitOnePlusExp(const Float &f, Value x, bool negated,
+                            bool hasTables) {
+  constexpr double low = -87.3, high = 128 * kLn2;
+  x = negated ? f.clamp(x, -high, -low) : f.clamp(x, low, high);
+  auto vector = dyn_cast<VectorType>(f.type);
+  bool byTable = hasTables && vector && vector.getNumElements() == 16;
   constexpr double magic = 12582912.0;
-  Value scale = f.constant(negated ? -1 / kLn2 : 1 / kLn2);
+  double steps = byTable ? 32 : 1;
+  Value scale = f.constant((negated ? -1 : 1) * steps / kLn2);
   Value shifted = f.fma(x, scale, f.constant(magic));
   Value rounded = f.sub(shifted, f.constant(magic));
   Value rest = f.fma(x, scale, f.neg(rounded));
-  // 2^r for |r| <= 1/2: 1.0e-7.
+  // 2^r and 2^(r / 32) for |r| <= 1/2: 1.0e-7 and 5.3e-8.
   static const double power[] = {1.0000000754548972,  0.6931471880262288,
                                  0.2402210748530834,  0.05550357114219078,
                                  0.00967603191832205, 0.00133908633646712};
-  // The low bits of `shifted` are n; all others leave by the shift.
-  Value exponent =
-      arith::ShLIOp::create(f.b, f.bits(shifted), f.integer(/*mantissa=*/23));
-  Value whole =
-      f.fromBits(arith::AddIOp::create(f.b, exponent, f.bits(f.constant(1))));
-  return f.fma(f.polynomial(rest, power), whole, f.constant(1));
+  static const double powerOfStep[] = {1, 0.021661166979, 0.00023459620};
+  Value whole;
+  if (byTable) {
+    whole = powerByTable(f, shifted);
+  } else {
+    // The low bits of `shifted` are n; all others leave by the shift.
+    Value exponent =
+        arith::ShLIOp::create(f.b, f.bits(shifted), f.integer(/*mantissa=*/23));
+    whole =
+        f.fromBits(arith::AddIOp::create(f.b, exponent, f.bits(f.constant(1))));
+  }
+  Value part =
+      byTable ? f.polynomial(rest, powerOfStep) : f.polynomial(rest, power);
+  return f.fma(part, whole, f.constant(1));
 }
 
 /// e^x for x <= 88 without the cases that a softmax does not have (f32 only).
@@ -628,8 +671,9 @@ Value marver::emitExp(ImplicitLocOpBuilder &b, Value x) {
   return ::emitExp(Float(b, x.getType()), x);
 }
 
-Value marver::emitOnePlusExp(ImplicitLocOpBuilder &b, Value x, bool negated) {
-  return ::emitOnePlusExp(Float(b, x.getType()), x, negated);
+Value marver::emitOnePlusExp(ImplicitLocOpBuilder &b, Value x, bool negated,
+                             bool hasTables) {
+  return ::emitOnePlusExp(Float(b, x.getType()), x, negated, hasTables);
 }
 
 Value marver::emitWeight(ImplicitLocOpBuilder &b, Value x) {

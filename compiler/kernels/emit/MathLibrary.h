@@ -27,8 +27,9 @@ mlir::Value emitMath(mlir::ImplicitLocOpBuilder &builder, mlir::Operation *op,
 mlir::Value emitExp(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 /// 1 + e^x or, if `negated`, 1 + e^-x, f32 only: cheaper than the exponential,
 /// because only what counts against 1 must be right. Infinity from 88.4 on.
+/// `hasTables`: the target permutes 32 values in registers (AVX-512).
 mlir::Value emitOnePlusExp(mlir::ImplicitLocOpBuilder &builder, mlir::Value x,
-                           bool negated);
+                           bool negated, bool hasTables);
 /// e^x for x <= 88 as a softmax needs it: 0 below -88, NaN stays NaN, two ulp.
 mlir::Value emitWeight(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 mlir::Value emitLog(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
