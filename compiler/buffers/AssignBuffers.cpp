@@ -288,8 +288,10 @@ private:
       llvm::append_range(wanted, hostDims(b, func.getLoc(), value));
     }
     wanted.push_back(arenaBytes);
-    recordInterface();
-    makeShapeFunction(func, wanted);
+    if (!func->hasAttr("mv.prepare")) {
+      recordInterface();
+      makeShapeFunction(func, wanted);
+    }
 
     SmallVector<Operation *> old;
     func.walk<WalkOrder::PreOrder>([&](Operation *op) {
@@ -445,6 +447,10 @@ private:
                                     ValueRange());
       return memory[tensor] = result;
     }
+    if (auto prepared = dyn_cast<mv::PreparedOp>(def)) {
+      startPrologue();
+      return memory[tensor] = preparedMemory(tensor, prepared.getOffset());
+    }
     if (classify(def) == Role::View) {
       b.setInsertionPoint(def);
       FailureOr<Value> source = memoryOf(def->getOperand(0));
@@ -484,6 +490,9 @@ private:
       startPrologue();
     Value place = home.keepsOrder() ? tensor : home.path.back()->getResult(0);
     bool isOutput = home.kind == Home::Output;
+    if (auto offsets = func->getAttrOfType<DenseI64ArrayAttr>("mv.prepare"))
+      if (isOutput && place == tensor)
+        return memory[tensor] = preparedMemory(tensor, offsets[home.number]);
     auto space = isOutput ? mv::BufferSpace::Output
                  : isLate ? mv::BufferSpace::Grown
                           : mv::BufferSpace::Arena;
@@ -497,6 +506,13 @@ private:
       for (Operation *op : llvm::reverse(home.path))
         result = undoView(b, op, result);
     return memory[tensor] = result;
+  }
+
+  Value preparedMemory(Value tensor, int64_t offset) {
+    Location loc = tensor.getLoc();
+    return mv::BufferOp::create(
+        b, loc, contiguousType(tensor), mv::BufferSpace::Prepared, 0,
+        arith::ConstantIndexOp::create(b, loc, offset), ValueRange());
   }
 
   static MemRefType contiguousType(Value tensor) {

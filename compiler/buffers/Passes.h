@@ -13,6 +13,8 @@
 //   tensor type) and the argument's own attributes;
 // * `mv.shape` names the function that computes the outputs' dims and the
 //   arena's size from the inputs' dims (all of type index, flattened);
+// * the function with `mv.prepare`, if there is one, makes once per load what
+//   entry points read as mv.buffer prepared; `mv.prepared_bytes` is its size;
 // * the module's `mv.constants` holds the constants that mv.buffer refers to;
 // * every mv.launch is in destination style and every mv.kernel knows the
 //   layouts of its buffers; kernels with equal bodies are one.
@@ -26,6 +28,9 @@
 #include "mlir/Pass/PassManager.h"
 
 namespace marver {
+
+/// Moves launches that read only constants to the prepare function.
+std::unique_ptr<mlir::Pass> createHoistPreparedPass();
 
 /// Gives every tensor a destination and plans the arena.
 std::unique_ptr<mlir::Pass> createAssignBuffersPass(const TargetInfo &target);

@@ -68,6 +68,7 @@ std::unique_ptr<Pass> createVerifyBuffersPass() {
 }
 
 void buildBuffersPipeline(OpPassManager &manager, const TargetInfo &target) {
+  manager.addPass(createHoistPreparedPass());
   manager.addPass(createAssignBuffersPass(target));
   manager.addPass(createShareKernelsPass());
   manager.addPass(createCSEPass());
@@ -76,6 +77,7 @@ void buildBuffersPipeline(OpPassManager &manager, const TargetInfo &target) {
 }
 
 void registerBuffersPasses(const TargetInfo &target) {
+  registerPass(createHoistPreparedPass);
   registerPass([target] { return createAssignBuffersPass(target); });
   registerPass(createShareKernelsPass);
   registerPass(createVerifyBuffersPass);

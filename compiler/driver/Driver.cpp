@@ -136,6 +136,8 @@ public:
       return usage("--target-cpu: " + error);
     pipeline.target = *target;
     pipeline.optimization = options.optimization;
+    pipeline.convolutions = {options.exactConvolutions,
+                             options.storeWinogradWeights};
     for (const std::string &folder :
          {options.dumpStagesFolder, options.dumpKernelsFolder})
       if (!folder.empty())

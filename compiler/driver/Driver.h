@@ -42,6 +42,8 @@ struct CompileOptions {
   std::string output; ///< `-`: standard output
   std::string targetCpu = "host";
   int optimization = 2;
+  bool exactConvolutions = false;    ///< no Winograd
+  bool storeWinogradWeights = false; ///< instead of making them at load
   std::string compileTo = "package"; ///< name of the last stage
   std::string dumpStagesFolder;      ///< empty: no dumps
   std::string dumpKernelsFolder;

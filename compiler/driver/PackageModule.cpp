@@ -195,6 +195,11 @@ int64_t flopsOf(mv::KernelOp kernel) {
         .Case([&](mv::PackedConvOp conv) { // panel x taps x c x NR
           add(2 * taps(conv.getFilter(), 1));
         })
+        .Case([&](mv::WinogradConvOp conv) { // as the definition does it
+          int64_t window = conv.getWindow();
+          add(2 * int64_t(conv.getInChannels()) *
+              (conv.getSpatialRank() == 2 ? window * window : window));
+        })
         .Case([&](mv::DepthwiseConvOp conv) { // blocks x taps x B
           add(2 * taps(conv.getFilter(), 1));
         })
@@ -301,6 +306,11 @@ FailureOr<PackagedModule> packageModule(ModuleOp module, NativeModule native,
   result.contents.cpuFeatures = target.cpuFeatures;
   result.contents.code = std::move(native.image.bytes);
   result.contents.textBytes = native.image.textBytes;
+  if (native.prepare) {
+    result.contents.prepareOffset = native.prepare->code;
+    result.contents.preparedBytes = native.prepare->bytes;
+    result.contents.prepareScratchBytes = native.prepare->scratchBytes;
+  }
   for (auto [entry, code] :
        llvm::zip_equal(getEntryPoints(module), native.entries))
     if (failed(describeEntry(entry, code, result)))

@@ -76,7 +76,8 @@ static void buildKernelsPipeline(OpPassManager &manager,
                                  const PipelineOptions &options) {
   FormKernelsOptions form;
   form.fuse = options.optimization > 0;
-  marver::buildKernelsPipeline(manager, options.target, form);
+  marver::buildKernelsPipeline(manager, options.target, form,
+                               options.convolutions);
 }
 
 static void buildBuffersPipeline(OpPassManager &manager,

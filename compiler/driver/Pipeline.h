@@ -9,6 +9,7 @@
 #define MARVER_COMPILER_DRIVER_PIPELINE_H
 
 #include "compiler/ir/Target.h"
+#include "compiler/kernels/Passes.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Pass/PassManager.h"
 #include <optional>
@@ -27,6 +28,8 @@ struct PipelineOptions {
   TargetInfo target;
   /// 0: nothing that only makes the code faster; 2: everything.
   int optimization = 2;
+  /// How convolutions may be computed.
+  ConvolutionOptions convolutions;
 };
 
 /// Adds the passes of a stage that works on MLIR alone (graph, kernels,

@@ -440,7 +440,7 @@ ArgReduceOp::reifyResultShapes(OpBuilder &b,
 }
 
 //===----------------------------------------------------------------------===//
-// PackedConvOp, DepthwiseConvOp, PackedMatmulOp
+// PackedConvOp, Winograd, DepthwiseConvOp, PackedMatmulOp
 //===----------------------------------------------------------------------===//
 
 /// Lanes of a blocked tensor: its last dim.
@@ -493,6 +493,98 @@ PackedConvOp::reifyResultShapes(OpBuilder &b,
   for (int64_t i = 0; i < spatial; ++i)
     dims.push_back(windowDim(b, getLoc(), in[2 + i], 0, filter[1 + i],
                              getDilations()[i], getStrides()[i]));
+  dims.push_back(b.getIndexAttr(lanesOf(getResult())));
+  setDims(b, getResult(), dims, reified);
+  return success();
+}
+
+/// Products of a dim: as many as the inputs that its outputs read.
+static int64_t winogradPositions(int64_t spatial, int64_t outputs,
+                                 int64_t window, int64_t stride) {
+  int64_t inputs = (outputs - 1) * stride + window;
+  return spatial == 2 ? inputs * inputs : inputs;
+}
+
+static LogicalResult verifyWinograd(Operation *op, int64_t spatial,
+                                    int64_t outputs, int64_t window,
+                                    int64_t stride) {
+  if (spatial != 1 && spatial != 2)
+    return op->emitOpError("needs one or two spatial dims");
+  if (outputs < 1 || stride < 1 || window < stride)
+    return op->emitOpError("needs outputs, a stride and a window at least as "
+                           "large");
+  // As many points of interpolation as are known.
+  if (outputs + llvm::divideCeil(window, stride) > 8)
+    return op->emitOpError("has no algorithm for so many outputs");
+  return success();
+}
+
+LogicalResult WinogradFilterOp::verify() {
+  int64_t spatial = getSpatialRank();
+  ArrayRef<int64_t> filter = shapeOf(getFilter()),
+                    result = shapeOf(getResult());
+  if (failed(
+          verifyWinograd(*this, spatial, getOutputs(), filter[1], getStride())))
+    return failure();
+  if (spatial == 2 && filter[1] != filter[2])
+    return emitOpError("needs equal window dims");
+  if (result.size() != 4)
+    return emitOpError("result must be panel x position x channel x lane");
+  return verifyShape(
+      *this, getResult(),
+      {result[0],
+       winogradPositions(spatial, getOutputs(), filter[1], getStride()),
+       filter[spatial + 1], result[3]});
+}
+
+LogicalResult
+WinogradFilterOp::reifyResultShapes(OpBuilder &b,
+                                    ReifiedRankedShapedTypeDims &reified) {
+  Dims dims;
+  for (int64_t size : shapeOf(getResult()))
+    dims.push_back(b.getIndexAttr(size));
+  reified.push_back(dims);
+  return success();
+}
+
+LogicalResult WinogradConvOp::verify() {
+  int64_t spatial = getSpatialRank();
+  ArrayRef<int64_t> in = shapeOf(getInput()), filter = shapeOf(getFilter());
+  if (failed(verifyWinograd(*this, spatial, getOutputs(), getWindow(),
+                            getStride())))
+    return failure();
+  if (filter.size() != 4 || rankOf(getResult()) != spatial + 3)
+    return emitOpError("filter must be panel x position x channel x lane and "
+                       "the result blocked");
+  int64_t lanes = lanesOf(getResult());
+  if (filter[1] !=
+          winogradPositions(spatial, getOutputs(), getWindow(), getStride()) ||
+      filter[2] != static_cast<int64_t>(getInChannels()))
+    return emitOpError("filter is of another algorithm or has other channels");
+  if (filter[3] % lanes ||
+      filter[0] * filter[3] < static_cast<int64_t>(getOutChannels()))
+    return emitOpError("panels must be whole blocks that hold all outputs");
+  if (differs(in[1], llvm::divideCeil(getInChannels(), lanesOf(getInput()))))
+    return emitOpError("input has ") << in[1] << " channel blocks";
+  int64_t blocks = llvm::divideCeil(getOutChannels(), lanes);
+  if (getBias() && (rankOf(getBias()) != 1 ||
+                    differs(shapeOf(getBias())[0], blocks * lanes)))
+    return emitOpError("bias must have whole blocks of elements");
+  SmallVector<int64_t> expected = {in[0], blocks};
+  for (int64_t i = 0; i < spatial; ++i)
+    expected.push_back(windowDim(in[2 + i], 0, getWindow(), 1, getStride()));
+  expected.push_back(lanes);
+  return verifyShape(*this, getResult(), expected);
+}
+
+LogicalResult
+WinogradConvOp::reifyResultShapes(OpBuilder &b,
+                                  ReifiedRankedShapedTypeDims &reified) {
+  Dims in = dimsOf(b, getLoc(), getInput());
+  Dims dims = {in[0], b.getIndexAttr(shapeOf(getResult())[1])};
+  for (int64_t i = 0; i < getSpatialRank(); ++i)
+    dims.push_back(
+        windowDim(b, getLoc(), in[2 + i], 0, getWindow(), 1, getStride()));
   dims.push_back(b.getIndexAttr(lanesOf(getResult())));
   setDims(b, getResult(), dims, reified);
   return success();

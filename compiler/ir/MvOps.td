@@ -244,6 +244,45 @@ def Mv_PackedConvOp : Mv_TensorOp<"packed_conv"> {
   }];
 }
 
+def Mv_WinogradFilterOp : Mv_TensorOp<"winograd_filter"> {
+  let summary = "packed weights, transformed for mv.winograd_conv";
+  let description = [{
+    `filter` is packed as mv.packed_conv's, panel x K... x C x NR with one or two
+    equal window dims; the result panel' x position x C x NR', with all
+    positions of the transformed window in one dim and panels of any width that
+    hold the same outputs. `outputs` per dim and `stride` choose the algorithm
+    (kernels/WinogradAlgorithm.h). In f64, rounded once.
+  }];
+  let arguments = (ins AnyRankedTensor:$filter, I64Attr:$outputs,
+    I64Attr:$stride);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $filter attr-dict `:` functional-type(operands, $result)
+  }];
+  let extraClassDeclaration = [{
+    int64_t getSpatialRank() { return getFilter().getType().getRank() - 3; }
+    int64_t getWindow() { return getFilter().getType().getShape()[1]; }
+  }];
+}
+
+def Mv_WinogradConvOp : Mv_TensorOp<"winograd_conv"> {
+  let summary = "dense convolution with Winograd's minimal algorithm";
+  let description = [{
+    As mv.packed_conv with a blocked input, one or two spatial dims and the same
+    `window` and `stride` in each, but `filter` comes from mv.winograd_filter.
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$filter,
+    Optional<AnyRankedTensor>:$bias, I64Attr:$outputs, I64Attr:$window,
+    I64Attr:$stride, I64Attr:$in_channels, I64Attr:$out_channels);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $input `,` $filter (`bias` $bias^)? attr-dict `:` functional-type(operands, $result)
+  }];
+  let extraClassDeclaration = [{
+    int64_t getSpatialRank() { return getInput().getType().getRank() - 3; }
+  }];
+}
+
 def Mv_DepthwiseConvOp : Mv_TensorOp<"depthwise_conv"> {
   let summary = "depthwise convolution on blocked tensors";
   let description = [{
@@ -353,6 +392,17 @@ def Mv_BufferOp : Mv_Op<"buffer", [Pure, AttrSizedOperandSegments]> {
   let assemblyFormat = [{
     $space $number (`at` $offset^)? (`sizes` `(` $sizes^ `)`)? attr-dict `:` type($result)
   }];
+}
+
+def Mv_PreparedOp : Mv_Op<"prepared", [Pure]> {
+  let summary = "a tensor that the module's prepare function makes";
+  let description = [{
+    `offset` bytes into the prepared memory, which is written once per load and
+    the same for all sessions (see compiler/buffers/HoistPrepared.cpp).
+  }];
+  let arguments = (ins I64Attr:$offset);
+  let results = (outs AnyStaticShapeTensor:$result);
+  let assemblyFormat = "`at` $offset attr-dict `:` type($result)";
 }
 
 def Mv_SetOutputOp : Mv_Op<"set_output"> {

@@ -19,6 +19,19 @@ struct FormKernelsOptions {
   bool fuse = true;
 };
 
+struct ConvolutionOptions {
+  /// Only the definition: no algorithm that rounds differently.
+  bool exact = false;
+  /// Winograd's transformed weights are constants of the module instead of
+  /// being made when it is loaded.
+  bool storeWeights = false;
+};
+
+/// Turns convolutions into Winograd's where that is faster.
+std::unique_ptr<mlir::Pass>
+createChooseConvolutionsPass(const TargetInfo &target,
+                             const ConvolutionOptions &options = {});
+
 /// Cuts every function into kernels and the launches of them.
 std::unique_ptr<mlir::Pass>
 createFormKernelsPass(const TargetInfo &target,
@@ -30,7 +43,8 @@ std::unique_ptr<mlir::Pass> createVerifyKernelsPass();
 /// The passes of the stage, in order.
 void buildKernelsPipeline(mlir::OpPassManager &manager,
                           const TargetInfo &target,
-                          const FormKernelsOptions &options = {});
+                          const FormKernelsOptions &options = {},
+                          const ConvolutionOptions &convolutions = {});
 
 /// Makes the stage's passes known to marver-opt, for the target it was given.
 void registerKernelsPasses(const TargetInfo &target);

@@ -5,16 +5,14 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Register tiles are chosen by a small cost model of one core: two FMAs and two
-// vector loads a cycle, four cycles of FMA latency, and what a panel of weights
-// costs to stream when it does not stay in the L1 cache. Numbers behind it:
-// docs/architecture.md, "Kernels".
+// Register tiles and algorithms are chosen by the cost model of CostModel.h.
 //
 //===----------------------------------------------------------------------===//
 
 #include "compiler/kernels/Schedule.h"
 #include "compiler/ir/Constants.h"
 #include "compiler/ir/MvDialect.h"
+#include "compiler/kernels/CostModel.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -31,116 +29,6 @@ constexpr int64_t kWantedUnits = 16;
 /// Pixels that a strip must keep so that a panel of weights is used often
 /// enough each time it is brought into the L1 cache.
 constexpr int64_t kLeastStripPixels = 56;
-
-bool isDynamic(int64_t size) { return ShapedType::isDynamic(size); }
-
-int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t roundUp(int64_t a, int64_t b) { return ceilDiv(a, b) * b; }
-
-/// `size`, or a typical value for one that is unknown until the model runs.
-int64_t guess(int64_t size, int64_t typical) {
-  return isDynamic(size) ? typical : size;
-}
-
-/// Cycles of one reduction step of a tile of `pixels` x `vectors` accumulators.
-double stepCycles(int64_t pixels, int64_t vectors, int64_t reduction,
-                  const TargetInfo &target) {
-  double fma = pixels * vectors / 2.0;
-  double loads = (pixels + vectors) / 2.0;
-  constexpr double latency = 4.0;
-  // Weights come from the L1 cache only if a panel leaves room for the input.
-  int64_t vectorBytes = target.lanes * 4;
-  int64_t panelBytes = reduction * vectors * vectorBytes;
-  double bytesPerCycle = panelBytes * 2 <= target.l1Bytes   ? 2.0 * vectorBytes
-                         : panelBytes * 2 <= target.l2Bytes ? 32.0
-                                                            : 16.0;
-  double stream = vectors * vectorBytes / bytesPerCycle;
-  return std::max({fma, loads, latency, stream});
-}
-
-/// Most pixels of a tile with `vectors` accumulators each: accumulators, the
-/// weights of a step and one broadcast input value fit the registers.
-int64_t mostPixels(int64_t vectors, int64_t pixelStrideBytes,
-                   const TargetInfo &target) {
-  int64_t pixels = (target.vectorRegisters - 1 - vectors) / vectors;
-  // More broadcast streams than this gain nothing.
-  pixels = std::min<int64_t>(pixels, 28);
-  // Rows a multiple of half a page apart fall into one set of the L1 cache,
-  // which has 8 to 12 ways, some of them taken by weights.
-  if (pixelStrideBytes % 2048 == 0)
-    pixels = std::min<int64_t>(pixels, 9);
-  return pixels;
-}
-
-struct RegisterTile {
-  int64_t rows = 1;
-  int64_t pixels = 1; ///< per row
-  double cycles = 0;  ///< of all tiles of one panel, one image
-};
-
-/// Best tile of a panel of `vectors`, by trying all.
-RegisterTile bestTile(const ContractionShape &shape, int64_t vectors,
-                      const TargetInfo &target) {
-  int64_t limit = mostPixels(vectors, shape.pixelStrideBytes, target);
-  int64_t reduction = guess(shape.reduction, 256);
-  int64_t rows = guess(shape.rows, 64);
-  auto cost = [&](int64_t pixels) {
-    // The prologue and the epilogue of a tile: bias, activation, store.
-    double overhead = 20 + 1.5 * pixels * vectors;
-    return reduction * stepCycles(pixels, vectors, reduction, target) +
-           overhead;
-  };
-  RegisterTile best;
-  best.cycles = -1;
-  auto consider = [&](int64_t tileRows, int64_t pixels, double cycles) {
-    // Of equal ones the larger: fewer passes over the weights.
-    if (best.cycles < 0 || cycles <= best.cycles * 0.999 ||
-        (cycles <= best.cycles * 1.001 &&
-         tileRows * pixels > best.rows * best.pixels))
-      best = {tileRows, pixels, cycles};
-  };
-  if (isDynamic(shape.width)) {
-    int64_t width = 128;
-    consider(1, limit, rows * (double(width) / limit) * cost(limit));
-    return best;
-  }
-  int64_t width = std::max<int64_t>(shape.width, 1);
-  for (int64_t pixels = 1; pixels <= std::min(limit, width); ++pixels) {
-    double cycles = (width / pixels) * cost(pixels);
-    if (width % pixels)
-      cycles += cost(width % pixels);
-    consider(1, pixels, rows * cycles);
-  }
-  // Short rows: several whole ones in a tile.
-  for (int64_t tileRows = 2; tileRows <= rows && tileRows * width <= limit;
-       ++tileRows) {
-    double cycles = (rows / tileRows) * cost(tileRows * width);
-    if (rows % tileRows)
-      cycles +=
-          isDynamic(shape.rows) ? cost(width) : cost(rows % tileRows * width);
-    consider(tileRows, width, cycles);
-  }
-  return best;
-}
-
-/// Cycles of the whole contraction with panels of `vectors`.
-double contractionCycles(const ContractionShape &shape, int64_t vectors,
-                         const TargetInfo &target) {
-  int64_t blocks = ceilDiv(shape.outputs, target.lanes);
-  int64_t full = blocks / vectors, rest = blocks % vectors;
-  double cycles = full * bestTile(shape, vectors, target).cycles;
-  if (rest) {
-    // The last panel computes only the vectors it has, with the same tile.
-    RegisterTile tile = bestTile(shape, vectors, target);
-    int64_t reduction = guess(shape.reduction, 256);
-    cycles += tile.cycles *
-              stepCycles(tile.rows * tile.pixels, rest, reduction, target) /
-              stepCycles(tile.rows * tile.pixels, vectors, reduction, target);
-    // Its padding is stored and mapped.
-    cycles *= 1.01;
-  }
-  return cycles;
-}
 
 //===----------------------------------------------------------------------===//
 // Splitting into parallel indices
@@ -161,7 +49,7 @@ struct ContractionBytes {
 /// one row, pixels) come first, because neighbouring layers then leave each
 /// thread's data in its own cache; panels are split where the rows do not
 /// suffice or where there is more to read of weights than of input.
-Split splitContraction(const ContractionShape &shape, const RegisterTile &tile,
+Split splitContraction(const ContractionShape &shape, const TileChoice &tile,
                        int64_t panelCount, const ContractionBytes &bytes,
                        const TargetInfo &target, std::string &reason) {
   Split split;
@@ -251,7 +139,7 @@ DictionaryAttr scheduleContraction(MLIRContext *context,
                                    const TargetInfo &target) {
   Builder builder(context);
   int64_t vectors = panelWidth / target.lanes;
-  RegisterTile tile = bestTile(shape, vectors, target);
+  TileChoice tile = bestTile(shape, vectors, target);
   std::string reason = llvm::formatv("{0}x{1} pixels by {2} vectors", tile.rows,
                                      tile.pixels, vectors);
   int64_t streams = chooseStreams(shape, vectors, panelCount, target);
@@ -297,87 +185,6 @@ int64_t product(ArrayRef<int64_t> sizes) {
 // Families
 //===----------------------------------------------------------------------===//
 
-/// Winograd's F(4x4, 3x3), where it is faster than the definition and its
-/// transformed weights or inputs are not too much scratch memory.
-std::optional<KernelChoice> chooseWinograd(mv::PackedConvOp op,
-                                           const TargetInfo &target) {
-  auto filter = cast<RankedTensorType>(op.getFilter().getType());
-  auto result = cast<RankedTensorType>(op.getResult().getType());
-  auto isOne = [](int64_t value) { return value == 1; };
-  if (op.getSpatialRank() != 2 || !op.getInputBlocked() ||
-      !llvm::all_of(op.getStrides(), isOne) ||
-      !llvm::all_of(op.getDilations(), isOne) || filter.getShape()[1] != 3 ||
-      filter.getShape()[2] != 3 || isDynamic(result.getShape()[2]) ||
-      isDynamic(result.getShape()[3]))
-    return std::nullopt;
-  int64_t lanes = target.lanes;
-  int64_t height = result.getShape()[2], width = result.getShape()[3];
-  int64_t channels = op.getInChannels();
-  int64_t channelBlocks = ceilDiv(channels, lanes);
-  int64_t panelWidth = filter.getShape().back();
-  int64_t panelCount = filter.getShape().front();
-  int64_t vectors = panelWidth / lanes, blocks = panelCount * vectors;
-  int64_t tileRows = ceilDiv(height, 4), tileColumns = ceilDiv(width, 4);
-  int64_t tiles = tileRows * tileColumns;
-
-  // Cycles of one core: products at two FMAs a cycle, and the transforms'
-  // loads, stores and additions per vector.
-  double direct = 0.5 * height * width * 9 * channels * blocks;
-  double products = 0.5 * tiles * 36 * channels * blocks;
-  double transforms = double(tiles) * (channelBlocks * 80 + blocks * 80) +
-                      double(channels) * blocks * 50;
-  if (1.1 * (products * 1.1 + transforms) > direct)
-    return std::nullopt;
-
-  constexpr int64_t kMostScratch = 4 << 20;
-  int64_t weightBytes = 36 * channels * panelWidth * 4;
-  int64_t tileBytes = 36 * (channelBlocks + 1) * lanes * 4;
-  bool byPanels = weightBytes * panelCount > kMostScratch;
-  if (byPanels &&
-      (weightBytes > kMostScratch || tileBytes * tiles > kMostScratch / 2))
-    return std::nullopt;
-
-  // Strips of tile rows, enough of them to share out.
-  int64_t batch = std::max<int64_t>(guess(result.getShape()[0], 1), 1);
-  int64_t stripRows = std::max<int64_t>(tileRows * batch / kWantedUnits, 1);
-  stripRows = std::min(stripRows, std::max<int64_t>(64 / tileColumns, 1));
-  int64_t run = byPanels ? tiles : std::min(stripRows, tileRows) * tileColumns;
-  // Tiles of a register tile: those that divide a run best, and of nearly
-  // equal ones the most, which read the weights least often.
-  int64_t most = std::min(mostPixels(vectors, 64, target), run);
-  auto cost = [&](int64_t pixels) {
-    return double(ceilDiv(run, pixels)) *
-           stepCycles(pixels, vectors, channels, target);
-  };
-  double best = cost(most);
-  for (int64_t pixels = 1; pixels < most; ++pixels)
-    best = std::min(best, cost(pixels));
-  int64_t gemmTiles = most;
-  while (cost(gemmTiles) > best * 1.08)
-    --gemmTiles;
-  // The block's transformed input and products stay in the L2 cache; by panels,
-  // only the products are the block's own.
-  int64_t blockBytes = 36 * panelWidth * 4 + (byPanels ? 0 : tileBytes);
-  int64_t fitting =
-      (byPanels ? target.l2Bytes / 4 : target.l2Bytes * 3 / 4) / blockBytes;
-  int64_t blockTiles =
-      std::clamp<int64_t>(fitting / gemmTiles, 1, 3) * gemmTiles;
-  blockTiles = std::min(blockTiles, roundUp(run, gemmTiles));
-  Builder builder(op.getContext());
-  std::string reason = llvm::formatv(
-      "Winograd F(4x4,3x3): {0:F1} instead of {1:F1} million cycles; split by "
-      "{2}",
-      (products + transforms) / 1e6, direct / 1e6,
-      byPanels ? "panels" : "rows of tiles");
-  return KernelChoice{
-      "winograd",
-      builder.getDictionaryAttr(
-          {pairAttr(builder, "tile", gemmTiles, blockTiles),
-           pairAttr(builder, "strip", stripRows, 0),
-           builder.getNamedAttr("by_panels", builder.getBoolAttr(byPanels)),
-           builder.getNamedAttr("reason", builder.getStringAttr(reason))})};
-}
-
 std::optional<KernelChoice> chooseConv(mv::PackedConvOp op,
                                        const TargetInfo &target) {
   auto input = cast<RankedTensorType>(op.getInput().getType());
@@ -389,23 +196,8 @@ std::optional<KernelChoice> chooseConv(mv::PackedConvOp op,
       !filter.hasStaticShape() || result.getShape().back() != target.lanes ||
       filter.getShape().back() % target.lanes != 0)
     return std::nullopt;
-  if (std::optional<KernelChoice> winograd = chooseWinograd(op, target))
-    return winograd;
+  ContractionShape shape = contractionShape(op, target);
   int64_t spatial = op.getSpatialRank();
-  ArrayRef<int64_t> out = result.getShape().slice(2, spatial);
-  ArrayRef<int64_t> taps = filter.getShape().slice(1, spatial);
-  ContractionShape shape;
-  shape.outputs = op.getOutChannels();
-  shape.reduction = product(taps) * op.getInChannels();
-  shape.width = out.back();
-  shape.rows = spatial > 1 ? out[spatial - 2] : 1;
-  shape.batch = product(out.drop_back(std::min<int64_t>(spatial, 2)));
-  int64_t batch = result.getShape().front();
-  shape.batch = isDynamic(batch) || isDynamic(shape.batch)
-                    ? ShapedType::kDynamic
-                    : shape.batch * batch;
-  shape.pixelStrideBytes =
-      op.getStrides().back() * 4 * (op.getInputBlocked() ? target.lanes : 1);
   int64_t strideH = spatial > 1 ? op.getStrides()[spatial - 2] : 1;
   ContractionBytes bytes;
   bytes.weights = elementCount(filter) * 4;
@@ -582,7 +374,7 @@ std::optional<KernelChoice> chooseMatmul(mv::MatmulOp op,
       isDynamic(shape.reduction) ? 4096 : shape.reduction * 4;
   int64_t panelWidth = choosePanelWidth(shape, target);
   int64_t vectors = panelWidth / target.lanes;
-  RegisterTile tile = bestTile(shape, vectors, target);
+  TileChoice tile = bestTile(shape, vectors, target);
   // A panel may be packed first: enough rows to make up for it, few enough for
   // their sums to stay in the L1 cache.
   int64_t strip = std::min<int64_t>(guess(shape.width, 128), 128);
@@ -604,6 +396,28 @@ std::optional<KernelChoice> chooseMatmul(mv::MatmulOp op,
 } // namespace
 
 bool hasVectorContraction(Type elementType) { return elementType.isF32(); }
+
+ContractionShape contractionShape(mv::PackedConvOp op,
+                                  const TargetInfo &target) {
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  auto result = cast<RankedTensorType>(op.getResult().getType());
+  int64_t spatial = op.getSpatialRank();
+  ArrayRef<int64_t> out = result.getShape().slice(2, spatial);
+  ArrayRef<int64_t> taps = filter.getShape().slice(1, spatial);
+  ContractionShape shape;
+  shape.outputs = op.getOutChannels();
+  shape.reduction = product(taps) * op.getInChannels();
+  shape.width = out.back();
+  shape.rows = spatial > 1 ? out[spatial - 2] : 1;
+  shape.batch = product(out.drop_back(std::min<int64_t>(spatial, 2)));
+  int64_t batch = result.getShape().front();
+  shape.batch = isDynamic(batch) || isDynamic(shape.batch)
+                    ? ShapedType::kDynamic
+                    : shape.batch * batch;
+  shape.pixelStrideBytes =
+      op.getStrides().back() * 4 * (op.getInputBlocked() ? target.lanes : 1);
+  return shape;
+}
 
 int64_t choosePanelWidth(const ContractionShape &shape,
                          const TargetInfo &target) {
@@ -627,6 +441,11 @@ std::optional<KernelChoice> chooseKernel(Operation *anchor,
                                          const TargetInfo &target) {
   if (auto op = dyn_cast<mv::PackedConvOp>(anchor))
     return chooseConv(op, target);
+  if (auto op = dyn_cast<mv::WinogradConvOp>(anchor))
+    return scheduleWinograd(op, target);
+  if (auto op = dyn_cast<mv::WinogradFilterOp>(anchor))
+    return KernelChoice{"winograd_filter",
+                        DictionaryAttr::get(op.getContext())};
   if (auto op = dyn_cast<mv::PackedMatmulOp>(anchor))
     return choosePackedMatmul(op, target);
   if (auto op = dyn_cast<mv::DepthwiseConvOp>(anchor))

@@ -13,6 +13,7 @@
 //
 // Keys of the schedules:
 //   tile     [rows, pixels] of outputs that one register tile holds
+//            (winograd: [tiles of a register tile, tiles of a block])
 //   strip    [rows, pixels] of outputs that one parallel index does (0: all)
 //            (pool: pixels is the chunk that goes through scratch memory)
 //   columns  matmul: columns of a panel
@@ -20,8 +21,6 @@
 //   streams  contraction: panels read side by side (matrix times vector)
 //   taps     depthwise: taps whose weights are in registers at one time
 //   unroll   contraction: reduction steps in the innermost loop's body
-//   by_panels winograd: parallel indices are panels, not strips of tile rows
-//            (its tile is [tiles of a register tile, tiles of a block])
 //   rows     conv_depthwise: rows of the result that a parallel index does
 //   bands    conv_depthwise: parts of the rows that come first in the division
 //   conv, depthwise  conv_depthwise: the schedules of its parts
@@ -64,6 +63,19 @@ chooseConvDepthwise(mv::PackedConvOp conv, const KernelChoice &convChoice,
                     const KernelChoice &depthwiseChoice,
                     const TargetInfo &target, std::string &refusal,
                     bool mustPay = true);
+
+/// How Winograd's algorithm would do a convolution.
+struct WinogradChoice {
+  int64_t outputs;     ///< results of a tile, per dim
+  int64_t panelWidth;  ///< outputs per panel of transformed weights
+  double cycles;       ///< of one core, and
+  double directCycles; ///< of the definition
+};
+
+/// The algorithm for an mv.packed_conv that the cost model finds fastest;
+/// nullopt where there is none for its window.
+std::optional<WinogradChoice> chooseWinograd(mlir::Operation *conv,
+                                             const TargetInfo &target);
 
 /// True if weights of this element type may be packed for `contraction` (and
 /// blocked for `depthwise`): only f32 has emitters, everything else takes the

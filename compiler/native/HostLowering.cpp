@@ -63,6 +63,13 @@ SmallVector<func::FuncOp> getEntryPoints(ModuleOp module) {
   return entries;
 }
 
+func::FuncOp getPrepareFunction(ModuleOp module) {
+  for (auto function : module.getOps<func::FuncOp>())
+    if (function->hasAttr("mv.prepare"))
+      return function;
+  return nullptr;
+}
+
 namespace {
 
 /// Builder of loads and stores on the structures of abi.h.
@@ -479,6 +486,8 @@ FailureOr<OwningOpRef<ModuleOp>> lowerHostFunctions(ModuleOp module) {
     runs.push_back(copy(entry, "run" + Twine(number)));
     shapes.push_back(copy(shape, "shape" + Twine(number)));
   }
+  if (func::FuncOp prepare = getPrepareFunction(module))
+    runs.push_back(copy(prepare, "prepare"));
   PassManager manager(module.getContext());
   // The copies launch kernels that only the original module has.
   manager.enableVerifier(false);
@@ -492,7 +501,8 @@ FailureOr<OwningOpRef<ModuleOp>> lowerHostFunctions(ModuleOp module) {
     if (failed(FunctionLowering(shape, module, constants).lowerShape()))
       return failure();
   for (func::FuncOp function : host->getOps<func::FuncOp>()) {
-    for (StringRef name : {"mv.inputs", "mv.outputs", "mv.shape", "mv.symbols"})
+    for (StringRef name :
+         {"mv.inputs", "mv.outputs", "mv.shape", "mv.symbols", "mv.prepare"})
       function->removeAttr(name);
     // They run once a call, and with dynamic dims there is much of them.
     function->setAttr("passthrough", b.getStrArrayAttr({"optsize"}));

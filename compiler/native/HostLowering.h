@@ -29,6 +29,10 @@ struct ConstantLayout {
 /// becomes the native functions `run<N>` and `shape<N>`.
 llvm::SmallVector<mlir::func::FuncOp> getEntryPoints(mlir::ModuleOp module);
 
+/// The function that runs once per load, or null; it becomes the native
+/// function `prepare`.
+mlir::func::FuncOp getPrepareFunction(mlir::ModuleOp module);
+
 /// Makes a module with the native functions of all entry points of `module` in
 /// func, cf, arith, memref and llvm; kernels are declared. The signatures are
 /// those of mv_run_fn and mv_shape_fn (abi.h).

@@ -114,17 +114,29 @@ FailureOr<NativeModule> compileNative(ModuleOp module,
   native.image = std::move(*image);
 
   SymbolTable symbols(module);
+  auto scratchOf = [&](func::FuncOp function) {
+    uint64_t bytes = 0;
+    function.walk([&](mv::LaunchOp launch) {
+      auto kernel = symbols.lookup<mv::KernelOp>(launch.getKernel());
+      const KernelFamily *family = findKernelFamily(kernel.getFamily());
+      if (family->scratchBytes)
+        bytes = std::max<uint64_t>(
+            bytes, family->scratchBytes(kernel, options.target));
+    });
+    return bytes;
+  };
+  if (func::FuncOp prepare = getPrepareFunction(module)) {
+    native.prepare = NativeModule::Prepare{
+        native.image.symbols.lookup("prepare"),
+        static_cast<uint64_t>(
+            module->getAttrOfType<IntegerAttr>("mv.prepared_bytes").getInt()),
+        scratchOf(prepare)};
+  }
   for (auto [number, entry] : llvm::enumerate(entries)) {
     NativeModule::Entry info;
     info.run = native.image.symbols.lookup(("run" + Twine(number)).str());
     info.shape = native.image.symbols.lookup(("shape" + Twine(number)).str());
-    entry.walk([&](mv::LaunchOp launch) {
-      auto kernel = symbols.lookup<mv::KernelOp>(launch.getKernel());
-      const KernelFamily *family = findKernelFamily(kernel.getFamily());
-      if (family->scratchBytes)
-        info.scratchBytes = std::max<uint64_t>(
-            info.scratchBytes, family->scratchBytes(kernel, options.target));
-    });
+    info.scratchBytes = scratchOf(entry);
     native.entries.push_back(info);
   }
   return native;

@@ -12,6 +12,7 @@
 #include "compiler/native/Linker.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
+#include <optional>
 
 namespace marver {
 
@@ -26,6 +27,14 @@ struct NativeModule {
     uint64_t scratchBytes = 0;
   };
   llvm::SmallVector<Entry> entries;
+
+  /// What runs once per load, if anything does.
+  struct Prepare {
+    uint64_t code;         ///< the function's offset in the image
+    uint64_t bytes;        ///< that it writes
+    uint64_t scratchBytes; ///< of each thread
+  };
+  std::optional<Prepare> prepare;
 
   /// Where the stage's time went, for --time.
   struct Times {

@@ -248,6 +248,30 @@ def optimization_levels_agree(c):
 
 
 @check
+def convolution_algorithms_agree(c):
+    """Winograd's weights made at load or stored: the same bits; by definition: the same values."""
+    import numpy
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = numpy.random.default_rng(1).standard_normal((40, 48, 3, 3), "f4")
+    model = c.small_onnx([helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])],
+                         [("x", TensorProto.FLOAT, [1, 48, 30, 30])], [("y", TensorProto.FLOAT, [1, 40, 30, 30])],
+                         initializers=[numpy_helper.from_array(weights, "w")])
+    outputs = {}
+    for name, flags in {"made": [], "stored": ["--winograd-weights=stored"], "exact": ["--exact-convolutions"]}.items():
+        module, result = c.folder / f"{name}.mv", c.folder / f"{name}.npy"
+        c.tools("marver-compile", model, *flags, "-o", module)
+        c.tools("marver-run", module, "--input=1x48x30x30xf32=random:1", f"--output=@{result}")
+        outputs[name] = (result.read_bytes(), module.stat().st_size)
+    expect(outputs["made"][0] == outputs["stored"][0], "stored weights give other results")
+    expect(outputs["made"][0] != outputs["exact"][0], "--exact-convolutions changes nothing")
+    expect(outputs["made"][1] < outputs["stored"][1], "stored weights are not in the module")
+    c.tools("marver-run", c.folder / "made.mv", "--input=1x48x30x30xf32=random:1",
+            f"--expected-output=@{c.folder / 'exact.npy'}", "--rtol=0", "--atol=1e-3")
+    c.refuses(2, "marver-compile", model, "--winograd-weights=other", "-o", c.folder / "x.mv", says="winograd-weights")
+
+
+@check
 def sidecar_is_separate(c):
     module = c.folder / "private.mv"
     c.tools("marver-compile", c.onnx, "-o", module, "--sidecar")

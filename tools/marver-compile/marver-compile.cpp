@@ -86,7 +86,7 @@ int main(int argc, char **argv) {
                "marver-compile"};
   CompileOptions options;
   std::vector<std::string> graphs, shapes;
-  std::string level = "2", sidecar;
+  std::string level = "2", sidecar, winogradWeights = "made";
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option(
          "model", graphs,
@@ -102,6 +102,13 @@ int main(int argc, char **argv) {
                  "znver5, ...");
   app.add_option("-O", level, "0: quick to compile, 2: fast (default)")
       ->check(CLI::IsMember({"0", "2"}));
+  app.add_flag("--exact-convolutions", options.exactConvolutions,
+               "compute convolutions by their definition, without Winograd's "
+               "algorithm (up to 1e-5 of the largest value less error)");
+  app.add_option("--winograd-weights", winogradWeights,
+                 "made: transform weights when the module is loaded (default); "
+                 "stored: keep them in the module, which grows")
+      ->check(CLI::IsMember({"made", "stored"}));
   app.add_option("--compile-to", options.compileTo,
                  "stop after this stage and write its result")
       ->check(CLI::IsMember(
@@ -137,6 +144,7 @@ int main(int argc, char **argv) {
     for (const std::string &text : shapes)
       options.shapes.push_back(parseShape(text));
     options.optimization = std::stoi(level);
+    options.storeWinogradWeights = winogradWeights == "stored";
 
     std::set<std::string> entries;
     int fromStandardInput = 0;

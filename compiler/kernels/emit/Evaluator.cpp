@@ -231,6 +231,13 @@ void Evaluator::prepareDims(Operation *op) {
                            taps.getShape().slice(1, conv.getSpatialRank()),
                            conv.getStrides(), conv.getDilations(), {});
           })
+          .Case([&](mv::WinogradConvOp conv) -> Value {
+            SmallVector<int64_t> ones(conv.getSpatialRank(), 1);
+            SmallVector<int64_t> taps(ones.size(), conv.getWindow());
+            SmallVector<int64_t> strides(ones.size(), conv.getStride());
+            return windows(dimOf(conv.getInput(), d), d, taps, strides, ones,
+                           {});
+          })
           .Case([&](mv::DepthwiseConvOp conv) -> Value {
             auto taps = cast<RankedTensorType>(conv.getFilter().getType());
             return windows(dimOf(conv.getInput(), d), d,

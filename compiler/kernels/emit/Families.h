@@ -31,8 +31,10 @@ extern const KernelFamily cumulativeSumFamily;
 extern const KernelFamily scatterFamily;
 /// mv.packed_conv and mv.packed_matmul.
 extern const KernelFamily contractionFamily;
-/// mv.packed_conv of 3x3 windows at stride 1, with fewer multiplications.
+/// mv.winograd_conv: convolutions with fewer multiplications.
 extern const KernelFamily winogradFamily;
+/// mv.winograd_filter: their weights, once per load.
+extern const KernelFamily winogradFilterFamily;
 /// mv.depthwise_conv.
 extern const KernelFamily depthwiseFamily;
 /// A convolution and the depthwise one behind it, in strips of rows.

@@ -1,29 +1,27 @@
-//===- Winograd.cpp - 3x3 convolutions by Winograd's F(4x4, 3x3) ----------===//
+//===- Winograd.cpp - Convolutions by Winograd's minimal algorithms -------===//
 //
 // Part of marver, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 //
-// mv.packed_conv with 3x3 windows at stride 1, four output rows and columns at
-// a time, with 36 products where the definition has 144:
+// mv.winograd_conv: tiles of `outputs` results per dim from fewer products than
+// the definition has (kernels/WinogradAlgorithm.h):
 //
-//   Y = A^T [ (G g G^T) . (B^T d B) ] A     d 6x6 inputs, g 3x3 weights
+//   Y = A^T [ W . (B^T d B) ] A          W: the filter, already transformed
 //
-// Interpolation at 0, +-3/4, +-3/2 and infinity: exact in binary, and less
-// error than the usual 0, +-1, +-2. For each of the 36 positions the products
-// over channels are a matrix product of tiles x channels by channels x outputs.
+// For each position of the transformed tile, the products over channels are a
+// matrix product of tiles x channels by channels x outputs.
 //
-// By strips (small weights): a parallel index is one image's strip of tile
-// rows; each thread transforms all weights first, then goes through its tiles
-// in blocks whose transformed input and products stay in the L2 cache, panel by
-// panel. By panels (large weights, small maps): a parallel index is one panel;
-// the thread transforms the input of all tiles, then for each of its panels the
-// weights.
+// A parallel index is a block of tiles (in row-major order in an image) and a
+// panel of outputs. A thread transforms the input of a block once, for all the
+// panels that fall to it; then, panel by panel, makes the products of all
+// positions and transforms them back, without leaving the L2 cache.
 //
 //===----------------------------------------------------------------------===//
 
 #include "compiler/kernels/emit/Families.h"
+#include "compiler/kernels/emit/MatrixTransform.h"
 #include "compiler/kernels/emit/RegisterTile.h"
 #include "compiler/kernels/emit/TileEpilogue.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -35,40 +33,32 @@ using namespace mlir;
 namespace marver {
 namespace {
 
-constexpr int64_t kOut = 4; ///< outputs of a tile, per dim
-constexpr int64_t kIn = 6;  ///< inputs of a tile, per dim
-constexpr int64_t kPositions = kIn * kIn;
-constexpr double kNear = 0.75; ///< interpolation points, with both signs
-constexpr double kFar = 1.5;
-
-mv::PackedConvOp findAnchor(mv::KernelOp kernel) {
-  for (Operation &op : kernel.getBlock())
-    if (auto conv = dyn_cast<mv::PackedConvOp>(op))
-      return conv;
-  return nullptr;
+mv::WinogradConvOp findAnchor(mv::KernelOp kernel) {
+  return *kernel.getBlock().getOps<mv::WinogradConvOp>().begin();
 }
 
-/// Schedule and sizes; all but the batch are static.
+/// Schedule and static sizes.
 struct Plan {
-  mv::PackedConvOp conv;
-  bool byPanels;
+  mv::WinogradConvOp conv;
+  WinogradAlgorithm rows, columns; ///< rows: the identity if there is one dim
+  int64_t rank, lanes;
   int64_t gemmTiles;  ///< tiles of a register tile
-  int64_t blockTiles; ///< tiles whose products are made at a time
-  int64_t stripRows;  ///< rows of tiles that a parallel index does
-  int64_t lanes, channels, channelBlocks, outputBlocks;
-  int64_t height, width, tileRows, tileColumns;
+  int64_t blockTiles; ///< tiles of a block, a multiple of gemmTiles
+  int64_t channels, channelBlocks, outputBlocks;
   int64_t panelCount, panelWidth;
+  int64_t positions;
+  bool hasEdges; ///< tiles may reach beyond the result
 
   Plan(mv::KernelOp kernel, const TargetInfo &target)
       : conv(findAnchor(kernel)), lanes(target.lanes) {
-    DictionaryAttr schedule = kernel.getSchedule();
-    auto pair = [&](StringRef name) {
-      return cast<DenseI64ArrayAttr>(schedule.get(name)).asArrayRef();
-    };
-    byPanels = cast<BoolAttr>(schedule.get("by_panels")).getValue();
-    gemmTiles = pair("tile")[0];
-    blockTiles = pair("tile")[1];
-    stripRows = pair("strip")[0];
+    rank = conv.getSpatialRank();
+    columns =
+        getWinograd(conv.getOutputs(), conv.getWindow(), conv.getStride());
+    rows = rank == 2 ? columns : getWinograd(1, 1, 1);
+    positions = rows.inputs * columns.inputs;
+    auto tile = cast<DenseI64ArrayAttr>(kernel.getSchedule().get("tile"));
+    gemmTiles = tile[0];
+    blockTiles = tile[1];
     ArrayRef<int64_t> filter =
         cast<RankedTensorType>(conv.getFilter().getType()).getShape();
     ArrayRef<int64_t> result =
@@ -76,57 +66,59 @@ struct Plan {
     channels = conv.getInChannels();
     channelBlocks = llvm::divideCeil(channels, lanes);
     outputBlocks = result[1];
-    height = result[2];
-    width = result[3];
-    tileRows = llvm::divideCeil(height, kOut);
-    tileColumns = llvm::divideCeil(width, kOut);
     panelCount = filter.front();
     panelWidth = filter.back();
+    hasEdges = llvm::any_of(result.slice(2, rank), [&](int64_t size) {
+      return ShapedType::isDynamic(size) || size % columns.outputs;
+    });
   }
 
   int64_t vectors() const { return panelWidth / lanes; }
-  /// Whether tiles reach beyond the result.
-  bool hasEdges() const { return height % kOut || width % kOut; }
-  int64_t tiles() const { return tileRows * tileColumns; }
 
   // Scratch memory, in elements, one part after the other.
-  /// Weights of a position, and a line more: 36 stores a power of two apart
-  /// would fall into one set of the caches.
-  int64_t weightPlane() const { return channels * panelWidth + lanes; }
-  int64_t weightsOfPanel() const { return kPositions * weightPlane(); }
-  int64_t weightsSize() const {
-    return weightsOfPanel() * (byPanels ? 1 : panelCount);
-  }
-  /// Tiles of transformed input that are kept.
-  int64_t inputTiles() const { return byPanels ? tiles() : blockTiles; }
   /// Channels of a tile, and a line more: rows a power of two apart would fall
   /// into one set of the L1 cache.
   int64_t inputStride() const { return channelBlocks * lanes + lanes; }
-  int64_t inputSize() const {
-    return kPositions * inputTiles() * inputStride();
-  }
-  int64_t productsSize() const { return kPositions * blockTiles * panelWidth; }
+  int64_t inputSize() const { return positions * blockTiles * inputStride(); }
+  int64_t productsSize() const { return positions * blockTiles * panelWidth; }
+  /// A tile between the two passes of a transform.
+  int64_t passSize() const { return positions * lanes; }
 };
+
+/// Tiles of an image along dim `d` of the result.
+OpFoldResult tilesAlong(OpBuilder &builder, Location loc, const Plan &plan,
+                        Value input, int64_t d) {
+  AffineExpr size = builder.getAffineDimExpr(0);
+  const WinogradAlgorithm &a = plan.columns;
+  AffineExpr results = (size - a.window).floorDiv(a.stride) + 1;
+  return affine::makeComposedFoldedAffineApply(
+      builder, loc, results.ceilDiv(a.outputs),
+      {memref::getMixedSize(builder, loc, input, 2 + d)});
+}
 
 OpFoldResult winogradExtent(OpBuilder &builder, Location loc,
                             mv::KernelOp kernel, ValueRange inputs,
                             ValueRange outs, const TargetInfo &target) {
   Plan plan(kernel, target);
-  if (plan.byPanels)
-    return builder.getIndexAttr(plan.panelCount);
   Value input =
       inputs[cast<BlockArgument>(plan.conv.getInput()).getArgNumber()];
-  int64_t strips = llvm::divideCeil(plan.tileRows, plan.stripRows);
-  return affine::makeComposedFoldedAffineApply(
-      builder, loc, builder.getAffineDimExpr(0) * strips,
-      {memref::getMixedSize(builder, loc, input, 0)});
+  AffineExpr d0 = builder.getAffineDimExpr(0);
+  AffineExpr s0 = builder.getAffineSymbolExpr(0);
+  auto apply = [&](AffineExpr expr, ArrayRef<OpFoldResult> operands) {
+    return affine::makeComposedFoldedAffineApply(builder, loc, expr, operands);
+  };
+  OpFoldResult tiles = tilesAlong(builder, loc, plan, input, 0);
+  if (plan.rank == 2)
+    tiles = apply(d0 * s0, {tiles, tilesAlong(builder, loc, plan, input, 1)});
+  OpFoldResult extent =
+      apply(d0.ceilDiv(plan.blockTiles) * plan.panelCount, {tiles});
+  return apply(d0 * s0, {extent, memref::getMixedSize(builder, loc, input, 0)});
 }
 
 int64_t winogradScratchBytes(mv::KernelOp kernel, const TargetInfo &target) {
   Plan plan(kernel, target);
-  return TileEpilogue::scratchBytes(kernel, plan.conv, target,
-                                    plan.hasEdges()) +
-         4 * (plan.weightsSize() + plan.inputSize() + plan.productsSize());
+  return TileEpilogue::scratchBytes(kernel, plan.conv, target, plan.hasEdges) +
+         4 * (plan.inputSize() + plan.productsSize() + plan.passSize());
 }
 
 class WinogradEmitter {
@@ -138,339 +130,278 @@ public:
         filter(e.input(plan.conv.getFilter())), f32(e.builder().getF32Type()),
         lanes(plan.lanes) {
     int64_t base = TileEpilogue::scratchBytes(e.kernel(), plan.conv, e.target(),
-                                              plan.hasEdges()) /
+                                              plan.hasEdges) /
                    4;
     auto part = [&](int64_t size) {
       Value pointer = e.address(e.scratch(), f32, e.constant(base));
       base += size;
       return pointer;
     };
-    weights = part(plan.weightsSize());
     transformed = part(plan.inputSize());
     products = part(plan.productsSize());
+    pass = part(plan.passSize());
+    describe();
   }
 
   LogicalResult run() {
-    Value batch = e.materialize(input.sizes[0]);
-    int64_t strips = llvm::divideCeil(plan.tileRows, plan.stripRows);
-    if (plan.byPanels) {
-      writer.fillBorders(e.constant(plan.panelCount));
-      e.loop(e.constant(0), batch, 1, [&](Value n) {
-        image = n;
-        e.loop(e.constant(0), e.constant(plan.tiles()), 1,
-               [&](Value tile) { transformInput(tile, tile); });
-        e.loop(e.begin(), e.end(), 1, [&](Value panel) {
-          transformWeights(panel, weights);
-          e.loop(e.constant(0), e.constant(plan.tiles()), plan.blockTiles,
-                 [&](Value first) {
-                   Value end = e.min(e.add(first, plan.blockTiles),
-                                     e.constant(plan.tiles()));
-                   multiply(first, e.sub(end, first), weights);
-                   transformOutput(first, e.sub(end, first), panel);
-                 });
+    OpFoldResult blocks = fold(ceilDiv(tiles, plan.blockTiles));
+    Value panels = e.constant(plan.panelCount);
+    writer.fillBorders(e.mul(
+        e.mul(e.materialize(input.sizes[0]), e.materialize(blocks)), panels));
+    Value last = ceilDiv(e.end(), plan.panelCount);
+    e.loop(e.floorDiv(e.begin(), panels), last, 1, [&](Value unit) {
+      Value firstIndex = e.mul(unit, plan.panelCount);
+      Value panel = e.max(e.sub(e.begin(), firstIndex), e.constant(0));
+      Value panelEnd = e.min(e.sub(e.end(), firstIndex), panels);
+      SmallVector<Value> at = e.delinearize(unit, {input.sizes[0], blocks});
+      image = at[0];
+      Value first = e.mul(at[1], plan.blockTiles);
+      Value count = e.min(e.sub(tiles, first), e.constant(plan.blockTiles));
+      e.loop(e.constant(0), count, 1,
+             [&](Value slot) { transformInput(e.add(first, slot), slot); });
+      e.loop(panel, panelEnd, 1, [&](Value panel) {
+        multiply(count, panel);
+        e.loop(e.constant(0), count, 1, [&](Value slot) {
+          transformOutput(e.add(first, slot), slot, panel);
         });
       });
-      return evaluator.result();
-    }
-    writer.fillBorders(e.mul(batch, strips));
-    ImplicitLocOpBuilder &b = e.builder();
-    Value any =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::slt, e.begin(), e.end());
-    e.ifThen(any, [&] {
-      e.loop(e.constant(0), e.constant(plan.panelCount), 1, [&](Value panel) {
-        transformWeights(panel, panelWeights(panel));
-      });
-    });
-    e.loop(e.begin(), e.end(), 1, [&](Value index) {
-      SmallVector<Value> at =
-          e.delinearize(index, {input.sizes[0], b.getIndexAttr(strips)});
-      image = at[0];
-      Value row = e.mul(at[1], plan.stripRows);
-      Value rowEnd =
-          e.min(e.add(row, plan.stripRows), e.constant(plan.tileRows));
-      Value last = e.mul(rowEnd, plan.tileColumns);
-      e.loop(e.mul(row, plan.tileColumns), last, plan.blockTiles,
-             [&](Value first) {
-               Value end = e.min(e.add(first, plan.blockTiles), last);
-               Value count = e.sub(end, first);
-               e.loop(first, end, 1, [&](Value tile) {
-                 transformInput(tile, e.sub(tile, first));
-               });
-               e.loop(e.constant(0), e.constant(plan.panelCount), 1,
-                      [&](Value panel) {
-                        multiply(e.constant(0), count, panelWeights(panel));
-                        transformOutput(first, count, panel);
-                      });
-             });
     });
     return evaluator.result();
   }
 
 private:
-  //===--------------------------------------------------------------------===//
-  // Arithmetic
-  //===--------------------------------------------------------------------===//
-
-  Value number(double value) {
-    return e.splat(arith::ConstantOp::create(
-                       e.builder(), e.builder().getF32FloatAttr(float(value))),
-                   lanes);
+  Value ceilDiv(Value a, int64_t c) {
+    return e.floorDiv(e.add(a, c - 1), e.constant(c));
   }
-  Value add(Value a, Value c) {
-    return arith::AddFOp::create(e.builder(), a, c);
-  }
-  Value sub(Value a, Value c) {
-    return arith::SubFOp::create(e.builder(), a, c);
-  }
-  Value scaled(double factor, Value a) {
-    return arith::MulFOp::create(e.builder(), number(factor), a);
-  }
-  /// factor * a + c
-  Value scaledAdd(double factor, Value a, Value c) {
-    return e.fma(number(factor), a, c);
+  OpFoldResult fold(Value value) {
+    if (std::optional<int64_t> known = e.constantValue(value))
+      return e.builder().getIndexAttr(*known);
+    return value;
   }
 
-  /// B^T d: the coefficients of each point's Lagrange numerator.
-  SmallVector<Value> inputRow(ArrayRef<Value> d) {
-    constexpr double p2 = kNear * kNear, q2 = kFar * kFar;
-    auto pair = [&](double point, double other2, SmallVector<Value> &out) {
-      Value even = scaledAdd(-other2, d[2], d[4]);
-      Value odd = scaledAdd(-other2, d[1], d[3]);
-      out.push_back(scaledAdd(point, odd, even));
-      out.push_back(scaledAdd(-point, odd, even));
+  /// Sizes of the result and its tiles from those of the input.
+  void describe() {
+    const WinogradAlgorithm &a = plan.columns;
+    auto results = [&](int64_t d) {
+      return e.add(
+          e.floorDiv(e.add(e.materialize(input.sizes[2 + d]), -a.window),
+                     e.constant(a.stride)),
+          1);
     };
-    SmallVector<Value> out;
-    out.push_back(scaledAdd(p2 * q2, d[0], scaledAdd(-(p2 + q2), d[2], d[4])));
-    pair(kNear, q2, out);
-    pair(kFar, p2, out);
-    out.push_back(scaledAdd(p2 * q2, d[1], scaledAdd(-(p2 + q2), d[3], d[5])));
-    return out;
+    width = results(plan.rank - 1);
+    height = plan.rank == 2 ? results(0) : e.constant(1);
+    tileColumns = ceilDiv(width, a.outputs);
+    tiles = e.mul(ceilDiv(height, plan.rows.outputs), tileColumns);
   }
 
-  /// G g: the filter's polynomial at each point, over the Lagrange denominator.
-  SmallVector<Value> weightRow(ArrayRef<Value> g) {
-    constexpr double p2 = kNear * kNear, q2 = kFar * kFar;
-    SmallVector<Value> out;
-    out.push_back(scaled(1 / (p2 * q2), g[0]));
-    auto pair = [&](double point, double denominator) {
-      Value even = scaledAdd(point * point / denominator, g[2],
-                             scaled(1 / denominator, g[0]));
-      out.push_back(scaledAdd(point / denominator, g[1], even));
-      out.push_back(scaledAdd(-point / denominator, g[1], even));
-    };
-    pair(kNear, 2 * p2 * (p2 - q2));
-    pair(kFar, 2 * q2 * (q2 - p2));
-    out.push_back(g[2]);
-    return out;
-  }
-
-  /// A^T m: the powers of each point.
-  SmallVector<Value> outputRow(ArrayRef<Value> m) {
-    constexpr double p2 = kNear * kNear, q2 = kFar * kFar;
-    Value nearSum = add(m[1], m[2]), nearDifference = sub(m[1], m[2]);
-    Value farSum = add(m[3], m[4]), farDifference = sub(m[3], m[4]);
-    return {add(add(m[0], nearSum), farSum),
-            scaledAdd(kFar, farDifference, scaled(kNear, nearDifference)),
-            scaledAdd(q2, farSum, scaled(p2, nearSum)),
-            scaledAdd(q2 * kFar, farDifference,
-                      scaledAdd(p2 * kNear, nearDifference, m[5]))};
+  /// First row and column of a tile's results.
+  std::pair<Value, Value> cornerOf(Value tile) {
+    return {e.mul(e.floorDiv(tile, tileColumns), plan.rows.outputs),
+            e.mul(e.rem(tile, tileColumns), plan.columns.outputs)};
   }
 
   //===--------------------------------------------------------------------===//
   // Transforms
   //===--------------------------------------------------------------------===//
 
-  Value panelWeights(Value panel) {
-    return e.address(weights, f32, e.mul(panel, plan.weightsOfPanel()));
+  /// Whether both passes of a transform of `count` values fit into registers,
+  /// or nearly so. If not, the values go through memory between the passes,
+  /// and each pass is a loop.
+  bool fitsRegisters(int64_t count) const {
+    return count <= e.target().vectorRegisters * 5 / 4;
   }
 
-  /// target[position][channel][output] of one panel.
-  void transformWeights(Value panel, Value target) {
-    int64_t plane = plan.channels * plan.panelWidth;
-    Value source = e.address(filter.pointer, f32, e.mul(panel, 9 * plane));
-    e.loop(e.constant(0), e.constant(plane), lanes, [&](Value at) {
+  Value at(Value base, int64_t row, int64_t column, int64_t columns) {
+    return e.address(base, f32, e.constant((row * columns + column) * lanes));
+  }
+
+  /// left * values * right^T of a tile whose columns (all rows of one) are
+  /// loaded by `load`; `store` takes the rows of the result.
+  void
+  transform(const Matrix &left, const Matrix &right,
+            llvm::function_ref<SmallVector<Value>(Value column)> load,
+            llvm::function_ref<void(Value row, ArrayRef<Value> values)> store) {
+    if (fitsRegisters(left.rows * right.columns)) {
       SmallVector<SmallVector<Value>> columns;
-      for (int64_t x = 0; x < 3; ++x) {
-        SmallVector<Value> g;
-        for (int64_t y = 0; y < 3; ++y)
-          g.push_back(e.load(e.address(e.address(source, f32, at), f32,
-                                       e.constant((y * 3 + x) * plane)),
-                             f32, lanes));
-        columns.push_back(weightRow(g));
+      for (int64_t j = 0; j < right.columns; ++j)
+        columns.push_back(multiplyMatrix(e, left, load(e.constant(j))));
+      for (int64_t i = 0; i < left.rows; ++i) {
+        SmallVector<Value> row;
+        for (ArrayRef<Value> column : columns)
+          row.push_back(column[i]);
+        store(e.constant(i), multiplyMatrix(e, right, row));
       }
-      for (int64_t y = 0; y < kIn; ++y) {
-        SmallVector<Value> row =
-            weightRow({columns[0][y], columns[1][y], columns[2][y]});
-        for (int64_t x = 0; x < kIn; ++x)
-          e.store(row[x],
-                  e.address(e.address(target, f32, at), f32,
-                            e.constant((y * kIn + x) * plan.weightPlane())),
-                  f32);
-      }
+      return;
+    }
+    e.loop(e.constant(0), e.constant(right.columns), 1, [&](Value j) {
+      Value target = e.address(pass, f32, e.mul(j, lanes));
+      for (auto [i, value] : llvm::enumerate(multiplyMatrix(e, left, load(j))))
+        e.store(value, at(target, i, 0, right.columns), f32);
+    });
+    e.loop(e.constant(0), e.constant(left.rows), 1, [&](Value i) {
+      Value source = e.address(pass, f32, e.mul(i, right.columns * lanes));
+      SmallVector<Value> row;
+      for (int64_t j = 0; j < right.columns; ++j)
+        row.push_back(e.load(at(source, 0, j, right.columns), f32, lanes));
+      store(i, multiplyMatrix(e, right, row));
     });
   }
 
   /// transformed[position][slot][channel] of tile number `tile`.
   void transformInput(Value tile, Value slot) {
-    Value tileY = e.floorDiv(tile, e.constant(plan.tileColumns));
-    Value tileX = e.rem(tile, e.constant(plan.tileColumns));
-    Value y = e.mul(tileY, kOut), x = e.mul(tileX, kOut);
-    Value rowStride = e.materialize(input.strides[2]);
-    Value pixelStride = e.materialize(input.strides[3]);
+    auto [resultRow, resultColumn] = cornerOf(tile);
+    bool isPlane = plan.rank == 2;
+    const WinogradAlgorithm &a = plan.columns;
+    Value y = e.mul(resultRow, isPlane ? a.stride : 1);
+    Value x = e.mul(resultColumn, a.stride);
+    Value blockStride = e.materialize(input.strides[1]);
+    Value rowStride = isPlane ? e.materialize(input.strides[2]) : e.constant(0);
+    Value pixelStride = e.materialize(input.strides[1 + plan.rank]);
     Value imagePointer = e.address(
         input.pointer, f32, e.mul(image, e.materialize(input.strides[0])));
     // Rows and columns beyond the input repeat its last one: they take part in
     // no output that is stored, and their size is that of the data.
-    SmallVector<Value> rowPointers, columnOffsets;
-    bool wholeRows = plan.height % kOut == 0;
-    bool wholeColumns = plan.width % kOut == 0;
-    for (int64_t i = 0; i < kIn; ++i) {
-      Value row = e.add(y, i);
-      if (!wholeRows && i > 2)
-        row = e.min(row, e.constant(plan.height + 1));
-      Value offset = e.mul(row, rowStride);
-      if (wholeColumns) {
-        offset = e.add(offset, e.mul(x, pixelStride));
-        columnOffsets.push_back(e.mul(pixelStride, i));
-      } else {
-        Value column = e.add(x, i);
-        if (i > 2)
-          column = e.min(column, e.constant(plan.width + 1));
-        columnOffsets.push_back(e.mul(column, pixelStride));
-      }
-      rowPointers.push_back(e.address(imagePointer, f32, offset));
-    }
+    auto limited = [&](Value position, int64_t d) {
+      return plan.hasEdges
+                 ? e.min(position, e.add(e.materialize(input.sizes[2 + d]), -1))
+                 : position;
+    };
+    SmallVector<Value> rowPointers;
+    for (int64_t i = 0; i < plan.rows.inputs; ++i)
+      rowPointers.push_back(e.address(
+          imagePointer, f32,
+          isPlane ? e.mul(limited(e.add(y, i), 0), rowStride) : e.constant(0)));
+    auto columnOffset = [&](Value j) {
+      return e.mul(limited(e.add(x, j), plan.rank - 1), pixelStride);
+    };
+    // Made here, they are found again inside the loop.
+    if (fitsRegisters(plan.positions))
+      for (int64_t j = 0; j < a.inputs; ++j)
+        columnOffset(e.constant(j));
     Value target = e.address(transformed, f32, e.mul(slot, plan.inputStride()));
-    int64_t position = plan.inputTiles() * plan.inputStride();
-    Value blockStride = e.materialize(input.strides[1]);
+    Value position = e.constant(plan.blockTiles * plan.inputStride());
     e.loop(e.constant(0), e.constant(plan.channelBlocks), 1, [&](Value block) {
       Value blockOffset = e.mul(block, blockStride);
-      SmallVector<SmallVector<Value>> columns;
-      for (int64_t j = 0; j < kIn; ++j) {
-        SmallVector<Value> d;
-        for (int64_t i = 0; i < kIn; ++i)
-          d.push_back(
-              e.load(e.address(e.address(rowPointers[i], f32, blockOffset), f32,
-                               columnOffsets[j]),
-                     f32, lanes));
-        columns.push_back(inputRow(d));
-      }
       Value blockTarget = e.address(target, f32, e.mul(block, lanes));
-      for (int64_t i = 0; i < kIn; ++i) {
-        SmallVector<Value> d;
-        for (int64_t j = 0; j < kIn; ++j)
-          d.push_back(columns[j][i]);
-        SmallVector<Value> row = inputRow(d);
-        for (int64_t j = 0; j < kIn; ++j)
-          e.store(
-              row[j],
-              e.address(blockTarget, f32, e.constant((i * kIn + j) * position)),
-              f32);
-      }
+      transform(
+          plan.rows.input, a.input,
+          [&](Value j) {
+            Value column = columnOffset(j);
+            SmallVector<Value> values;
+            for (Value pointer : rowPointers)
+              values.push_back(e.load(
+                  e.address(e.address(pointer, f32, blockOffset), f32, column),
+                  f32, lanes));
+            return values;
+          },
+          [&](Value i, ArrayRef<Value> values) {
+            Value row = e.mul(i, a.inputs);
+            for (auto [j, value] : llvm::enumerate(values))
+              e.store(value,
+                      e.address(blockTarget, f32,
+                                e.mul(e.add(row, int64_t(j)), position)),
+                      f32);
+          });
     });
   }
 
-  /// products[tile][position][output] of `count` tiles from slot `first`.
-  void multiply(Value first, Value count, Value panel) {
-    int64_t plane = plan.weightPlane();
-    int64_t position = plan.inputTiles() * plan.inputStride();
+  /// products[slot][position][output] of the block's first `count` tiles, and
+  /// of as many more as fill the last register tile; nobody reads these.
+  void multiply(Value count, Value panel) {
+    int64_t plane = plan.channels * plan.panelWidth;
+    int64_t position = plan.blockTiles * plan.inputStride();
+    Value panelWeights =
+        e.address(filter.pointer, f32, e.mul(panel, plan.positions * plane));
     ReductionNest nest;
     nest.segments.push_back({e.constant(0),
                              e.constant(0),
                              {{e.builder().getIndexAttr(plan.channels),
                                e.constant(1), e.constant(plan.panelWidth)}}});
-    e.loop(e.constant(0), e.constant(kPositions), 1, [&](Value t) {
-      Value source = e.address(
-          transformed, f32,
-          e.add(e.mul(t, position), e.mul(first, plan.inputStride())));
-      Value weightsOfPosition = e.address(panel, f32, e.mul(t, plane));
+    RegisterTile registers;
+    registers.vectors = plan.vectors();
+    for (int64_t i = 0; i < plan.gemmTiles; ++i)
+      registers.pixelOffsets.push_back(e.constant(i * plan.inputStride()));
+    registers.panelOffsets.push_back(e.constant(0));
+    // The next position's weights; the last one asks for the next panel's.
+    registers.prefetch = plane;
+    e.loop(e.constant(0), e.constant(plan.positions), 1, [&](Value t) {
+      Value source = e.address(transformed, f32, e.mul(t, position));
+      Value weights = e.address(panelWeights, f32, e.mul(t, plane));
       Value target = e.address(products, f32, e.mul(t, plan.panelWidth));
-      forPieces(
-          e, e.constant(0), count, plan.gemmTiles, std::nullopt,
-          [&](Value tile, int64_t length) {
-            RegisterTile registers;
-            registers.vectors = plan.vectors();
-            for (int64_t i = 0; i < length; ++i)
-              registers.pixelOffsets.push_back(
-                  e.constant(i * plan.inputStride()));
-            registers.panelOffsets.push_back(e.constant(0));
-            // The next position's weights; the last one asks for the next
-            // panel's.
-            registers.prefetch = plane;
-            SmallVector<Value> sum(registers.accumulators(),
-                                   e.zero(f32, lanes));
-            sum = registers.accumulate(
-                e, e.address(source, f32, e.mul(tile, plan.inputStride())),
-                weightsOfPosition, nest, std::move(sum));
-            Value out = e.address(target, f32,
-                                  e.mul(tile, kPositions * plan.panelWidth));
-            for (int64_t i = 0; i < length; ++i)
-              for (int64_t j = 0; j < plan.vectors(); ++j)
-                e.store(sum[registers.position(0, i, j)],
-                        e.address(out, f32,
-                                  e.constant(i * kPositions * plan.panelWidth +
-                                             j * lanes)),
-                        f32);
-          });
+      e.loop(e.constant(0), count, plan.gemmTiles, [&](Value slot) {
+        SmallVector<Value> sum(registers.accumulators(), e.zero(f32, lanes));
+        sum = registers.accumulate(
+            e, e.address(source, f32, e.mul(slot, plan.inputStride())), weights,
+            nest, std::move(sum));
+        int64_t tileProducts = plan.positions * plan.panelWidth;
+        Value out = e.address(target, f32, e.mul(slot, tileProducts));
+        for (int64_t i = 0; i < plan.gemmTiles; ++i)
+          for (int64_t j = 0; j < plan.vectors(); ++j)
+            e.store(
+                sum[registers.position(0, i, j)],
+                e.address(out, f32, e.constant(i * tileProducts + j * lanes)),
+                f32);
+      });
     });
   }
 
-  /// Outputs of `count` tiles from tile number `first`.
-  void transformOutput(Value first, Value count, Value panel) {
+  /// Results of tile number `tile` whose products are in `slot`.
+  void transformOutput(Value tile, Value slot, Value panel) {
+    auto [y, x] = cornerOf(tile);
     Value block = e.mul(panel, plan.vectors());
     Value blockEnd =
         e.min(e.add(block, plan.vectors()), e.constant(plan.outputBlocks));
-    e.loop(e.constant(0), count, 1, [&](Value i) {
-      Value tile = e.add(first, i);
-      Value y = e.mul(e.floorDiv(tile, e.constant(plan.tileColumns)), kOut);
-      Value x = e.mul(e.rem(tile, e.constant(plan.tileColumns)), kOut);
-      e.loop(block, blockEnd, 1, [&](Value outputBlock) {
-        Value source =
-            e.address(products, f32,
-                      e.add(e.mul(i, kPositions * plan.panelWidth),
-                            e.mul(e.sub(outputBlock, block), lanes)));
-        SmallVector<SmallVector<Value>> columns;
-        for (int64_t c = 0; c < kIn; ++c) {
-          SmallVector<Value> m;
-          for (int64_t r = 0; r < kIn; ++r)
-            m.push_back(
-                e.load(e.address(source, f32,
-                                 e.constant((r * kIn + c) * plan.panelWidth)),
-                       f32, lanes));
-          columns.push_back(outputRow(m));
-        }
+    SmallVector<int64_t> sizes = {plan.rows.outputs, plan.columns.outputs};
+    SmallVector<Value> limits;
+    if (plan.hasEdges)
+      limits = {e.min(e.sub(height, y), e.constant(sizes[0])),
+                e.min(e.sub(width, x), e.constant(sizes[1]))};
+    Value row = y, column = x;
+    e.loop(block, blockEnd, 1, [&](Value outputBlock) {
+      Value source =
+          e.address(products, f32,
+                    e.add(e.mul(slot, plan.positions * plan.panelWidth),
+                          e.mul(e.sub(outputBlock, block), lanes)));
+      SmallVector<SmallVector<Value>> columns;
+      for (int64_t j = 0; j < plan.columns.inputs; ++j) {
         SmallVector<Value> values;
-        for (int64_t r = 0; r < kOut; ++r) {
-          SmallVector<Value> m;
-          for (int64_t c = 0; c < kIn; ++c)
-            m.push_back(columns[c][r]);
-          llvm::append_range(values, outputRow(m));
-        }
-        if (plan.conv.getBias()) {
-          Value bias = e.load(e.address(e.input(plan.conv.getBias()),
-                                        e.mul(outputBlock, lanes)),
-                              f32, lanes);
-          for (Value &value : values)
-            value = add(value, bias);
-        }
-        SmallVector<Value> limits;
-        if (plan.hasEdges())
-          limits = {e.min(e.sub(e.constant(plan.height), y), e.constant(kOut)),
-                    e.min(e.sub(e.constant(plan.width), x), e.constant(kOut))};
-        epilogue.write(
-            {kOut, kOut}, values,
-            [&](ArrayRef<Coordinate> at) {
-              CoordinateMath math(e, lanes);
-              Point point;
-              point.lanes = lanes;
-              point.at = {math.of(image), math.of(outputBlock),
-                          math.add(math.of(y), at[0]),
-                          math.add(math.of(x), at[1]),
-                          Coordinate(Value(), 0, /*stride=*/1)};
-              return point;
-            },
-            limits);
-      });
+        for (int64_t i = 0; i < plan.rows.inputs; ++i)
+          values.push_back(
+              e.load(e.address(source, f32,
+                               e.constant((i * plan.columns.inputs + j) *
+                                          plan.panelWidth)),
+                     f32, lanes));
+        columns.push_back(multiplyMatrix(e, plan.rows.output, values));
+      }
+      SmallVector<Value> results;
+      for (int64_t i = 0; i < sizes[0]; ++i) {
+        SmallVector<Value> values;
+        for (ArrayRef<Value> column : columns)
+          values.push_back(column[i]);
+        llvm::append_range(results,
+                           multiplyMatrix(e, plan.columns.output, values));
+      }
+      if (plan.conv.getBias()) {
+        Value bias = e.load(
+            e.address(e.input(plan.conv.getBias()), e.mul(outputBlock, lanes)),
+            f32, lanes);
+        for (Value &value : results)
+          value = arith::AddFOp::create(e.builder(), value, bias);
+      }
+      epilogue.write(
+          sizes, results,
+          [&](ArrayRef<Coordinate> at) {
+            CoordinateMath math(e, lanes);
+            Point point;
+            point.lanes = lanes;
+            point.at = {math.of(image), math.of(outputBlock)};
+            if (plan.rank == 2)
+              point.at.push_back(math.add(math.of(row), at[0]));
+            point.at.push_back(math.add(math.of(column), at[1]));
+            point.at.push_back(Coordinate(Value(), 0, /*stride=*/1));
+            return point;
+          },
+          limits);
     });
   }
 
@@ -483,8 +414,9 @@ private:
   const Buffer &filter;
   const Type f32;
   const int64_t lanes;
-  Value weights, transformed, products; ///< in scratch memory
-  Value image;                          ///< the batch coordinate
+  Value transformed, products, pass;       ///< in scratch memory
+  Value height, width, tileColumns, tiles; ///< of an image's result
+  Value image;                             ///< the batch coordinate
 };
 
 } // namespace

@@ -58,6 +58,8 @@ Role classify(Operation *op) {
     return Role::Host;
   if (op->hasTrait<OpTrait::ConstantLike>())
     return Role::Constant;
+  if (isa<mv::PreparedOp>(op))
+    return Role::Constant;
   SmallVector<int64_t> permutation;
   return TypeSwitch<Operation *, Role>(op)
       .Case<tensor::DimOp, tensor::ExtractOp, mv::LaunchOp>(

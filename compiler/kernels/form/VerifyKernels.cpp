@@ -54,7 +54,10 @@ std::unique_ptr<Pass> createVerifyKernelsPass() {
 }
 
 void buildKernelsPipeline(OpPassManager &manager, const TargetInfo &target,
-                          const FormKernelsOptions &options) {
+                          const FormKernelsOptions &options,
+                          const ConvolutionOptions &convolutions) {
+  manager.addNestedPass<func::FuncOp>(
+      createChooseConvolutionsPass(target, convolutions));
   manager.addPass(createFormKernelsPass(target, options));
   manager.addPass(createCSEPass());
   manager.addPass(createCleanUpPass());
@@ -62,6 +65,7 @@ void buildKernelsPipeline(OpPassManager &manager, const TargetInfo &target,
 }
 
 void registerKernelsPasses(const TargetInfo &target) {
+  registerPass([target] { return createChooseConvolutionsPass(target); });
   registerPass([target] { return createFormKernelsPass(target); });
   registerPass(createVerifyKernelsPass);
 }

@@ -7,6 +7,7 @@
 
 #include "Blocked.h"
 #include "compiler/kernels/Schedule.h"
+#include "compiler/kernels/WinogradAlgorithm.h"
 #include "gtest/gtest.h"
 #include <cmath>
 
@@ -71,7 +72,28 @@ struct ConvSizes {
   bool blocked, bias;
   int64_t epilogue; ///< 0: none, 1: short (relu, residual), 2: long (silu, too)
   bool dynamicBatch, dynamicSpatial;
+  int64_t winograd = 0; ///< outputs of a tile per dim; 0: by the definition
 };
+
+/// The packed weights as mv.winograd_filter makes them, with panels of another
+/// width.
+Tensor winogradFilter(const Tensor &packed, int64_t rank,
+                      const ConvSizes &sizes, int64_t width) {
+  WinogradAlgorithm algorithm = getWinograd(
+      sizes.winograd, sizes.windows.size[0], sizes.windows.strides[0]);
+  WinogradFilterShape shape{
+      rank,           packed.shape().front(),        packed.shape().back(),
+      sizes.channels, ceilDiv(sizes.outputs, width), width};
+  Tensor result(
+      {shape.panels,
+       rank == 2 ? algorithm.inputs * algorithm.inputs : algorithm.inputs,
+       sizes.channels, width});
+  for (int64_t panel = 0; panel < shape.panels; ++panel)
+    transformWinogradFilter(algorithm, shape, panel,
+                            reinterpret_cast<const char *>(packed.data()),
+                            result.data());
+  return result;
+}
 
 void checkConv(const ConvSizes &sizes, llvm::StringRef cpu,
                std::mt19937 &random) {
@@ -100,7 +122,10 @@ void checkConv(const ConvSizes &sizes, llvm::StringRef cpu,
                : sizes.dynamicSpatial ? mlir::ShapedType::kDynamic
                                       : sizes.spatial[rank - 2];
   shape.batch = sizes.batch;
-  Tensor packed = packFilter(filter, choosePanelWidth(shape, target));
+  int64_t width = choosePanelWidth(shape, target);
+  Tensor packed = packFilter(filter, width);
+  if (sizes.winograd)
+    packed = winogradFilter(packed, rank, sizes, pick(random, 1, 4) * lanes);
   Tensor blocked = sizes.blocked ? toBlocked(input, lanes) : std::move(input);
   if (sizes.blocked)
     std::swap(blocked, blocked);
@@ -127,14 +152,19 @@ void checkConv(const ConvSizes &sizes, llvm::StringRef cpu,
         kernel.dynamic.push_back({operand, 2 + d});
   }
   std::string attributes =
-      " {strides = " + listText(sizes.windows.strides) +
-      ", dilations = " + listText(sizes.windows.dilations) +
+      (sizes.winograd
+           ? " {outputs = " + std::to_string(sizes.winograd) +
+                 ", window = " + std::to_string(sizes.windows.size[0]) +
+                 ", stride = " + std::to_string(sizes.windows.strides[0])
+           : " {strides = " + listText(sizes.windows.strides) +
+                 ", dilations = " + listText(sizes.windows.dilations)) +
       ", in_channels = " + std::to_string(sizes.channels) +
       ", out_channels = " + std::to_string(sizes.outputs) +
-      (sizes.blocked ? ", input_blocked" : "") + "}";
-  kernel.body = "%conv = mv.packed_conv %0, %1" +
-                std::string(sizes.bias ? " bias %2" : "") + attributes +
-                " : (" + kernel.type(0) + ", " + kernel.type(1) +
+      (sizes.blocked && !sizes.winograd ? ", input_blocked" : "") + "}";
+  kernel.body = "%conv = mv." +
+                std::string(sizes.winograd ? "winograd_conv" : "packed_conv") +
+                " %0, %1" + std::string(sizes.bias ? " bias %2" : "") +
+                attributes + " : (" + kernel.type(0) + ", " + kernel.type(1) +
                 (sizes.bias ? ", " + kernel.type(2) : "") + ") -> " +
                 kernel.type(4);
   if (sizes.epilogue) {
@@ -209,25 +239,100 @@ TEST_P(Contraction, RandomConvolutions) {
   }
 }
 
-/// 3x3 at stride 1 with enough channels for Winograd: split by strips, by
-/// panels (many weights), tiles that reach beyond the result, several images.
+/// The 1-D algorithms against the definition, in f64.
+TEST(Winograd, AlgorithmsComputeConvolutions) {
+  std::mt19937 random(1);
+  for (int64_t stride : {1, 2, 3})
+    for (int64_t window = stride; window <= 6; ++window)
+      for (int64_t outputs = 1; outputs + ceilDiv(window, stride) <= 8;
+           ++outputs) {
+        WinogradAlgorithm a = getWinograd(outputs, window, stride);
+        ASSERT_EQ(a.inputs, (outputs - 1) * stride + window);
+        Tensor in({a.inputs}), taps({window});
+        in.fillRandom(random);
+        taps.fillRandom(random);
+        for (int64_t i = 0; i < outputs; ++i) {
+          double wanted = 0, sum = 0;
+          for (int64_t k = 0; k < window; ++k)
+            wanted += double(in[i * stride + k]) * taps[k];
+          for (int64_t j = 0; j < a.inputs; ++j) {
+            double g = 0, d = 0;
+            for (int64_t k = 0; k < window; ++k)
+              g += a.filter.at(j, k) * taps[k];
+            for (int64_t k = 0; k < a.inputs; ++k)
+              d += a.input.at(j, k) * in[k];
+            sum += a.output.at(i, j) * g * d;
+          }
+          EXPECT_NEAR(sum, wanted, 1e-10)
+              << outputs << " outputs of " << window << " taps at " << stride;
+        }
+      }
+}
+
+/// The kernel that transforms weights gives the bits of the compiler's own
+/// transform.
+TEST(Winograd, FiltersAreTransformedExactly) {
+  std::mt19937 random(1);
+  for (const std::string &cpu : runnableCpus()) {
+    int64_t lanes = targetOf(cpu).lanes;
+    for (int64_t rank : {1, 2})
+      for (auto [outputs, stride] :
+           {std::pair<int64_t, int64_t>{4, 1}, {2, 1}, {2, 2}, {3, 2}})
+        for (int64_t vectors : {1, 3}) {
+          ConvSizes sizes = {};
+          sizes.winograd = outputs;
+          sizes.channels = 5;
+          sizes.outputs = 2 * lanes + 3;
+          sizes.windows.size.assign(rank, 3);
+          sizes.windows.strides.assign(rank, stride);
+          Shape shape = {sizes.outputs, sizes.channels};
+          shape.insert(shape.end(), rank, 3);
+          Tensor filter(shape);
+          filter.fillRandom(random);
+          Tensor packed = packFilter(filter, 2 * lanes);
+          Tensor wanted = winogradFilter(packed, rank, sizes, vectors * lanes);
+          KernelCase kernel;
+          kernel.operands = {packed.shape()};
+          kernel.result = wanted.shape();
+          kernel.body = "%result = mv.winograd_filter %0 {outputs = " +
+                        std::to_string(outputs) +
+                        ", stride = " + std::to_string(stride) + "} : (" +
+                        kernel.type(0) + ") -> " + kernel.type(1);
+          CompiledKernel compiled(kernel, cpu);
+          ASSERT_TRUE(compiled);
+          Tensor result(wanted.shape());
+          result.fill(7);
+          compiled.run({&packed}, result);
+          EXPECT_EQ(memcmp(result.data(), wanted.data(), wanted.size() * 4), 0)
+              << kernel.body;
+        }
+  }
+}
+
+/// Tiles that reach beyond the result, several images and blocks, one dim and
+/// two, sizes unknown to the kernel.
 TEST_P(Contraction, RandomWinograd) {
   for (const std::string &cpu : runnableCpus()) {
     std::mt19937 random(GetParam());
     ConvSizes sizes;
-    sizes.batch = pick(random, 1, 3);
+    int64_t rank = pick(random, 0, 3) ? 2 : 1;
     bool large = pick(random, 0, 3) == 0;
-    sizes.channels = large ? pick(random, 300, 330) : pick(random, 32, 70);
-    sizes.outputs = large ? pick(random, 130, 150) : pick(random, 32, 100);
-    sizes.spatial = {pick(random, 7, large ? 9 : 24),
-                     pick(random, 7, large ? 9 : 24)};
-    sizes.windows.size = {3, 3};
-    sizes.windows.strides = sizes.windows.dilations = {1, 1};
+    sizes.batch = pick(random, 1, 3);
+    sizes.channels = large ? pick(random, 300, 330) : pick(random, 1, 70);
+    sizes.outputs = large ? pick(random, 130, 150) : pick(random, 1, 100);
+    int64_t stride = pick(random, 1, 2);
+    sizes.winograd = stride == 1 ? 2 * pick(random, 1, 2) : pick(random, 2, 3);
+    for (int64_t d = 0; d < rank; ++d)
+      sizes.spatial.push_back(
+          pick(random, 1, large ? 9 : (rank == 1 ? 150 : 28)));
+    sizes.windows.size.assign(rank, 3);
+    sizes.windows.strides.assign(rank, stride);
+    sizes.windows.dilations.assign(rank, 1);
     sizes.blocked = true;
     sizes.bias = pick(random, 0, 1);
     sizes.epilogue = pick(random, 0, 2);
     sizes.dynamicBatch = pick(random, 0, 2) == 0;
-    sizes.dynamicSpatial = false;
+    sizes.dynamicSpatial = pick(random, 0, 1);
     checkConv(sizes, cpu, random);
     if (HasFailure())
       return;

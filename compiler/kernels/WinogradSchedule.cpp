@@ -1,0 +1,168 @@
+//===- WinogradSchedule.cpp - Winograd's algorithm: whether and how -------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The cost model of mv.winograd_conv. Its parts: the products, as a contraction
+// over channels for each position of a transformed tile; the two transforms,
+// which are loads, additions and stores per position; and what the transformed
+// weights, several times the original's size, cost to stream from the L3 cache
+// once per block of tiles.
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/ir/MvDialect.h"
+#include "compiler/kernels/CostModel.h"
+#include "compiler/kernels/WinogradAlgorithm.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+
+namespace marver {
+namespace {
+
+/// Sizes of a convolution by tiles.
+struct TiledConv {
+  int64_t positions; ///< of a transformed tile
+  int64_t tiles;     ///< of all images; of one, where sizes are unknown
+  int64_t images;
+  int64_t channels, outputs;
+};
+
+TiledConv tiledConv(ArrayRef<int64_t> result, int64_t rank, int64_t channels,
+                    int64_t outChannels, int64_t outputs, int64_t window,
+                    int64_t stride) {
+  int64_t inputs = (outputs - 1) * stride + window;
+  TiledConv conv{1, 1, std::max<int64_t>(guess(result[0], 1), 1), channels,
+                 outChannels};
+  for (int64_t size : result.slice(2, rank)) {
+    conv.positions *= inputs;
+    conv.tiles *= ceilDiv(guess(size, 40), outputs);
+  }
+  return conv;
+}
+
+struct WinogradTiling {
+  int64_t gemmTiles = 1, blockTiles = 1;
+  double cycles = -1;
+};
+
+/// The best register tile and block with panels of `vectors`.
+WinogradTiling bestTiling(const TiledConv &conv, int64_t vectors,
+                          const TargetInfo &target) {
+  int64_t lanes = target.lanes;
+  int64_t channelBlocks = ceilDiv(conv.channels, lanes);
+  int64_t outputBlocks = ceilDiv(conv.outputs, lanes);
+  int64_t panels = ceilDiv(outputBlocks, vectors);
+  int64_t tileBytes =
+      conv.positions * 4 *
+      ((channelBlocks + 1) * lanes + vectors * lanes); // input and products
+  double weightBytes =
+      4.0 * conv.positions * conv.channels * panels * vectors * lanes;
+  // Bytes that one core gets from the L3 cache in a cycle while it computes.
+  constexpr double l3Bytes = 12;
+  WinogradTiling best;
+  int64_t most = std::min(mostPixels(vectors, 64, target), conv.tiles);
+  for (int64_t gemm = 1; gemm <= most; ++gemm) {
+    // A register tile's own instructions: zeros, stores, the loop.
+    double tileCycles =
+        conv.channels * stepCycles(gemm, vectors, conv.channels, target) + 10 +
+        gemm * vectors;
+    for (int64_t block = gemm;; block += gemm) {
+      int64_t blocks = ceilDiv(conv.tiles, block);
+      if (block > gemm && (block * tileBytes > target.l2Bytes * 9 / 10 ||
+                           block - gemm >= conv.tiles))
+        break;
+      int64_t last = conv.tiles - (blocks - 1) * block;
+      double computed = (blocks - 1) * (block / gemm) + ceilDiv(last, gemm);
+      double products = computed * panels * conv.positions * tileCycles;
+      // What is streamed comes while the products are made, if slowly enough.
+      double stream =
+          weightBytes > target.l2Bytes / 4 ? blocks * weightBytes / l3Bytes : 0;
+      double cycles = std::max(products, stream) + 0.1 * stream;
+      if (best.cycles < 0 || cycles < best.cycles * 0.999)
+        best = {gemm, block, cycles};
+    }
+  }
+  // Additions, loads and stores of the transforms, cache misses included
+  // (fitted to YOLOX-S's layers on a Zen 5 core, 2026-11-23).
+  best.cycles += double(conv.tiles) * conv.positions *
+                 (5.0 * channelBlocks + 4.0 * outputBlocks);
+  best.cycles *= conv.images;
+  return best;
+}
+
+} // namespace
+
+std::optional<WinogradChoice> chooseWinograd(Operation *anchor,
+                                             const TargetInfo &target) {
+  auto op = dyn_cast<mv::PackedConvOp>(anchor);
+  if (!op)
+    return std::nullopt;
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  auto result = cast<RankedTensorType>(op.getResult().getType());
+  int64_t rank = op.getSpatialRank();
+  ArrayRef<int64_t> taps = filter.getShape().slice(1, rank);
+  int64_t stride = op.getStrides().front();
+  auto isAll = [](ArrayRef<int64_t> values, int64_t wanted) {
+    return llvm::all_of(values, [&](int64_t v) { return v == wanted; });
+  };
+  if (rank > 2 || !op.getInputBlocked() || !isAll(op.getStrides(), stride) ||
+      !isAll(op.getDilations(), 1) || !isAll(taps, 3) || stride > 2 ||
+      !hasVectorContraction(filter.getElementType()) ||
+      !hasVectorContraction(result.getElementType()) ||
+      result.getShape().back() != target.lanes)
+    return std::nullopt;
+  std::optional<WinogradChoice> best;
+  // Measured convolutions take this much longer than the model of their
+  // register tiles, which knows nothing of the input's cache misses.
+  constexpr double kDirect = 1.08;
+  double direct =
+      kDirect * contractionCycles(contractionShape(op, target),
+                                  filter.getShape().back() / target.lanes,
+                                  target);
+  ContractionShape shape = contractionShape(op, target);
+  direct *= std::max<int64_t>(guess(shape.batch, 1), 1);
+  if (isDynamic(result.getShape()[1 + rank]))
+    // The model of the definition took another width for granted.
+    direct *= 40.0 / 128;
+  static constexpr int64_t atStride1[] = {4}, atStride2[] = {2};
+  for (int64_t outputs :
+       stride == 1 ? ArrayRef(atStride1) : ArrayRef(atStride2))
+    for (int64_t vectors = 1; vectors <= 4; ++vectors) {
+      if (vectors > ceilDiv(op.getOutChannels(), target.lanes))
+        break;
+      TiledConv conv = tiledConv(result.getShape(), rank, op.getInChannels(),
+                                 op.getOutChannels(), outputs, 3, stride);
+      double cycles = bestTiling(conv, vectors, target).cycles;
+      if (!best || cycles < best->cycles)
+        best = WinogradChoice{outputs, vectors * target.lanes, cycles, direct};
+    }
+  return best;
+}
+
+KernelChoice scheduleWinograd(mv::WinogradConvOp op, const TargetInfo &target) {
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  auto result = cast<RankedTensorType>(op.getResult().getType());
+  TiledConv conv = tiledConv(result.getShape(), op.getSpatialRank(),
+                             op.getInChannels(), op.getOutChannels(),
+                             op.getOutputs(), op.getWindow(), op.getStride());
+  int64_t vectors = filter.getShape().back() / target.lanes;
+  WinogradTiling tiling = bestTiling(conv, vectors, target);
+  Builder builder(op.getContext());
+  std::string reason = llvm::formatv(
+      "Winograd of {0} outputs, stride {1}: {2:F1} million cycles; {3} tiles "
+      "by {4} vectors, blocks of {5}",
+      op.getOutputs(), op.getStride(), tiling.cycles / 1e6, tiling.gemmTiles,
+      vectors, tiling.blockTiles);
+  return {"winograd",
+          builder.getDictionaryAttr(
+              {builder.getNamedAttr("tile",
+                                    builder.getDenseI64ArrayAttr(
+                                        {tiling.gemmTiles, tiling.blockTiles})),
+               builder.getNamedAttr("reason", builder.getStringAttr(reason))})};
+}
+
+} // namespace marver

@@ -1,0 +1,130 @@
+//===- ChooseConvolutions.cpp - Winograd where it is faster ---------------===//
+//
+// Part of marver, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+//   %1 = mv.packed_conv %0, %w ...
+//
+// becomes, where the cost model says so (Schedule.h, chooseWinograd),
+//
+//   %t = mv.winograd_filter %w ...
+//   %1 = mv.winograd_conv %0, %t ...
+//
+// The transformed weights are made once per load by the module's prepare
+// function, or here if they are to be stored in the module.
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/ir/Constants.h"
+#include "compiler/ir/MvDialect.h"
+#include "compiler/kernels/Passes.h"
+#include "compiler/kernels/Schedule.h"
+#include "compiler/kernels/WinogradAlgorithm.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Threading.h"
+
+using namespace mlir;
+
+namespace marver {
+namespace {
+
+struct ChooseConvolutionsPass
+    : public PassWrapper<ChooseConvolutionsPass, OperationPass<func::FuncOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ChooseConvolutionsPass)
+
+  ChooseConvolutionsPass(const TargetInfo &target,
+                         const ConvolutionOptions &options)
+      : target(target), options(options) {}
+  ChooseConvolutionsPass(const ChooseConvolutionsPass &other)
+      : PassWrapper(other), target(other.target), options(other.options) {}
+
+  StringRef getArgument() const override { return "mv-choose-convolutions"; }
+  StringRef getDescription() const override {
+    return "Use Winograd's algorithm for convolutions where it is faster";
+  }
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registry.insert<mv::MvDialect, arith::ArithDialect>();
+  }
+
+  void runOnOperation() override {
+    if (options.exact)
+      return;
+    SmallVector<mv::PackedConvOp> convs;
+    getOperation().walk([&](mv::PackedConvOp op) { convs.push_back(op); });
+    for (mv::PackedConvOp op : convs) {
+      std::optional<WinogradChoice> choice = chooseWinograd(op, target);
+      if (choice && choice->cycles * kMargin < choice->directCycles)
+        rewrite(op, *choice);
+    }
+  }
+
+private:
+  /// Winograd must be expected to win by this much: it is less exact and takes
+  /// more memory.
+  static constexpr double kMargin = 1.05;
+
+  void rewrite(mv::PackedConvOp op, const WinogradChoice &choice) {
+    OpBuilder b(op);
+    Location loc = op.getLoc();
+    int64_t rank = op.getSpatialRank();
+    auto filter = cast<RankedTensorType>(op.getFilter().getType());
+    int64_t window = filter.getShape()[1], stride = op.getStrides().front();
+    int64_t inputs = (choice.outputs - 1) * stride + window;
+    int64_t channels = op.getInChannels(), outChannels = op.getOutChannels();
+    auto type = RankedTensorType::get(
+        {int64_t(llvm::divideCeil(outChannels, choice.panelWidth)),
+         rank == 2 ? inputs * inputs : inputs, channels, choice.panelWidth},
+        filter.getElementType());
+    Value transformed;
+    std::optional<ConstantData> data;
+    if (options.storeWeights)
+      data = getConstantData(op.getFilter());
+    if (data)
+      transformed = stored(b, loc, *data, type,
+                           getWinograd(choice.outputs, window, stride), rank);
+    else
+      transformed = mv::WinogradFilterOp::create(b, loc, type, op.getFilter(),
+                                                 choice.outputs, stride);
+    auto conv = mv::WinogradConvOp::create(
+        b, loc, op.getResult().getType(), op.getInput(), transformed,
+        op.getBias(), choice.outputs, window, stride, channels, outChannels);
+    op.replaceAllUsesWith(conv.getResult());
+    op.erase();
+  }
+
+  static Value stored(OpBuilder &b, Location loc, const ConstantData &data,
+                      RankedTensorType type, const WinogradAlgorithm &algorithm,
+                      int64_t rank) {
+    ArrayRef<int64_t> from = data.type.getShape(), to = type.getShape();
+    WinogradFilterShape shape{rank, from[0], from.back(), to[2], to[0], to[3]};
+    SmallVector<char, 0> expanded;
+    ArrayRef<char> source = data.bytes;
+    if (data.isSplat) {
+      expanded.resize(elementCount(data.type) * 4);
+      data.copyTo(expanded);
+      source = expanded;
+    }
+    ElementsAttr attribute = makeConstant(type, [&](MutableArrayRef<char> out) {
+      auto *values = reinterpret_cast<float *>(out.data());
+      parallelFor(b.getContext(), 0, to[0], [&](size_t panel) {
+        transformWinogradFilter(algorithm, shape, panel, source.data(), values);
+      });
+    });
+    return arith::ConstantOp::create(b, loc, attribute);
+  }
+
+  const TargetInfo target;
+  const ConvolutionOptions options;
+};
+
+} // namespace
+
+std::unique_ptr<Pass>
+createChooseConvolutionsPass(const TargetInfo &target,
+                             const ConvolutionOptions &options) {
+  return std::make_unique<ChooseConvolutionsPass>(target, options);
+}
+
+} // namespace marver
