@@ -182,6 +182,36 @@ TEST(Audit, FindsUnknownTextInNumbers) {
   EXPECT_NE(found.find(text), std::string::npos);
 }
 
+/// The same in code and in its tables, where no fingerprint helps either.
+TEST(Audit, FindsUnknownTextInCodeAndTables) {
+  const std::string text = "Copyright 2026 by the authors of this network";
+  for (const char *section : {"code", "read-only tables"}) {
+    std::vector<uint8_t> bytes = makeModule();
+    Report clean = auditModule(bytes, {});
+    auto part = std::find_if(
+        clean.parts.begin(), clean.parts.end(),
+        [&](const Report::Part &part) { return part.name == section; });
+    ASSERT_NE(part, clean.parts.end());
+    plant(bytes, part->offset + 80, text);
+    Report report = auditModule(bytes, {});
+    EXPECT_TRUE(isFound(report, part->offset + 80, text.size())) << section;
+  }
+}
+
+/// One changed bit is no text, but the hash tells.
+TEST(Audit, FindsChangedCodeAndConstants) {
+  const std::vector<uint8_t> clean = makeModule();
+  for (const Report::Part &part : auditModule(clean, {}).parts) {
+    if (part.name != "read-only tables" && part.name != "constants")
+      continue;
+    std::vector<uint8_t> bytes = clean;
+    bytes[part.offset + part.size / 2] ^= 1;
+    Report report = auditModule(bytes, {});
+    ASSERT_EQ(report.findings.size(), 1u) << part.name;
+    EXPECT_NE(report.findings[0].what.find("hash"), std::string::npos);
+  }
+}
+
 /// A text as large as the blocks by which chance is judged does not hide in
 /// its own histogram.
 TEST(Audit, FindsADocument) {
