@@ -405,7 +405,7 @@ static mv_status runFailure(mv_session *session, int64_t failure,
       "an index is out of range",
       "integer division by zero, or its result overflows",
       "an assertion of the model does not hold",
-      "the dims of an input are not accepted",
+      "a size, given or computed from the inputs, does not fit the model",
       "a loop exceeds its limit",
       "out of memory",
   };

@@ -583,6 +583,23 @@ def dynamic_dims_are_checked(c):
 
 
 @check
+def sizes_from_data_are_checked(c):
+    """What the inputs' values ask for is no fault of their dims, and said so."""
+    from onnx import TensorProto, helper
+
+    path = c.small_onnx([helper.make_node("TopK", ["x", "k"], ["values", "indices"])],
+                        [("x", TensorProto.FLOAT, [5]), ("k", TensorProto.INT64, [1])],
+                        [("values", TensorProto.FLOAT, [None])], name="topk")
+    module = c.folder / "topk.mv"
+    c.tools("marver-compile", path, "-o", module)
+    inputs = ("--input=5xf32=1 5 2 4 3", "--input=1xi64={}")
+    text = c.tools("marver-run", module, inputs[0], inputs[1].format(2))
+    expect("2xf32=5 4" in text, text)
+    c.refuses(1, "marver-run", module, inputs[0], inputs[1].format(9),
+              says="computed from the inputs, does not fit")
+
+
+@check
 def bad_modules(c):
     """A module is hostile until it is verified."""
     whole = c.module.read_bytes()

@@ -91,7 +91,7 @@ enum {
   MV_FAILURE_INDEX = 1,      /**< a gather or scatter index out of range */
   MV_FAILURE_DIVISION = 2,   /**< integer division by zero or overflow */
   MV_FAILURE_ASSERT = 3,     /**< an assertion of the model does not hold */
-  MV_FAILURE_SHAPE = 4,      /**< dims that the model does not accept */
+  MV_FAILURE_SHAPE = 4,      /**< dims or sizes that do not fit */
   MV_FAILURE_TRIP_COUNT = 5, /**< a loop beyond its limit */
   MV_FAILURE_NO_MEMORY = 6   /**< `grow` returned NULL */
 };
