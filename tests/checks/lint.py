@@ -5,8 +5,8 @@ usage: lint.py BUILD [FILE...]
 
 A file that passed is not looked at again until something changes that could
 change the answer: its own text, the text of any header of this project that it
-includes, its compile command, .clang-tidy, or clang-tidy itself. The results are
-kept in $XDG_CACHE_HOME/marver/lint (~/.cache/marver/lint).
+includes, its compile command, the .clang-tidy files above it, or clang-tidy itself.
+The results are kept in $XDG_CACHE_HOME/marver/lint (~/.cache/marver/lint).
 """
 
 import concurrent.futures
@@ -52,6 +52,12 @@ def project_files(source, folders, build):
     return found
 
 
+def settings(source):
+    """What the .clang-tidy files say that hold for `source`."""
+    files = (folder / ".clang-tidy" for folder in source.parents if folder.is_relative_to(ROOT))
+    return b"".join(file.read_bytes() for file in files if file.is_file())
+
+
 def main():
     build = Path(sys.argv[1]).resolve()
     wanted = {Path(name).resolve() for name in sys.argv[2:]}
@@ -61,7 +67,6 @@ def main():
     cache = caches / "marver" / "lint"
     cache.mkdir(parents=True, exist_ok=True)
     version = subprocess.run([TIDY, "--version"], capture_output=True, check=True).stdout
-    settings = b"".join(file.read_bytes() for file in sorted(ROOT.glob("**/.clang-tidy")))
 
     todo = []
     for entry in json.loads((build / "compile_commands.json").read_text()):
@@ -74,7 +79,7 @@ def main():
         command = shlex.split(entry["command"])
         # The command is the same in every clone but for where that is.
         portable = entry["command"].replace(str(build), "@build").replace(str(ROOT), "@root")
-        key = hashlib.sha256(version + settings + portable.encode())
+        key = hashlib.sha256(version + settings(source) + portable.encode())
         for file, text in sorted(project_files(source, list(include_folders(command)), build).items()):
             key.update(hashlib.sha256(text).digest())
         stamp = cache / key.hexdigest()
@@ -95,9 +100,7 @@ def main():
         for source, run in pool.map(check, todo):
             if run.returncode:
                 failures += 1
-                print(f"-- {source.relative_to(ROOT)}", run.stdout.strip(), sep="\n")
-                if not run.stdout.strip():
-                    print(run.stderr.strip())
+                print(f"-- {source.relative_to(ROOT)}", (run.stdout.strip() or run.stderr.strip()), sep="\n", flush=True)
     print(f"clang-tidy: {len(todo)} files looked at, {failures} with findings")
     return 1 if failures else 0
 
