@@ -52,16 +52,16 @@ Value BodyEmitter::get(Value value) {
   return result;
 }
 
-/// The argument of the exponential in 1 + exp(x), if `op` is that.
-static Value onePlusExp(Operation *op) {
+/// The argument of the function in 1 + function(x), if `op` is that.
+template <typename Function> static Value onePlus(Operation *op) {
   auto add = dyn_cast<arith::AddFOp>(op);
   if (!add)
     return nullptr;
   for (auto [one, other] : {std::make_pair(add.getLhs(), add.getRhs()),
                             std::make_pair(add.getRhs(), add.getLhs())})
-    if (auto exp = other.getDefiningOp<math::ExpOp>())
+    if (auto function = other.getDefiningOp<Function>())
       if (matchPattern(one, m_OneFloat()))
-        return exp.getOperand();
+        return function.getOperand();
   return nullptr;
 }
 
@@ -136,12 +136,16 @@ void BodyEmitter::emit(Operation *op) {
           arith::FloorDivSIOp, arith::CeilDivSIOp, arith::CeilDivUIOp>(op))
     return done(integerDivision(op));
 
-  if (Value x = onePlusExp(op); x && computeType(resultType).isF32()) {
-    auto negation = x.getDefiningOp<arith::NegFOp>();
-    bool hasTables =
-        e.target().arch == MV_ARCH_X86_64 && e.target().vectorRegisters == 32;
-    return done(emitOnePlusExp(b, get(negation ? negation.getOperand() : x),
-                               /*negated=*/bool(negation), hasTables));
+  if (computeType(resultType).isF32()) {
+    if (Value x = onePlus<math::ExpOp>(op)) {
+      auto negation = x.getDefiningOp<arith::NegFOp>();
+      bool hasTables =
+          e.target().arch == MV_ARCH_X86_64 && e.target().vectorRegisters == 32;
+      return done(emitOnePlusExp(b, get(negation ? negation.getOperand() : x),
+                                 /*negated=*/bool(negation), hasTables));
+    }
+    if (Value x = onePlus<math::ErfOp>(op))
+      return done(emitOnePlusErf(b, get(x)));
   }
   if (op->getNumRegions() == 0 && op->getNumResults() == 1 &&
       OpTrait::hasElementwiseMappableTraits(op)) {

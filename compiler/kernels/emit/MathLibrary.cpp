@@ -406,6 +406,18 @@ static Value emitErf(const Float &f, Value x) {
   return f.select(f.less(a, f.constant(1)), small, f.copySign(large, x));
 }
 
+/// 1 + erf(x) is erfc(|x|) or what it is short of 2 (f32 only).
+static Value emitOnePlusErf(const Float &f, Value x) {
+  // log(erfc(y)) = y p(y): erfc to 1.8e-8. Beyond 6 it falls on without limit.
+  static const double p[] = {-1.1283803932078873,    -0.6365951746406231,
+                             -0.10293447572260368,   0.019623046915675044,
+                             -0.0005896260258636106, -0.000994866737301842,
+                             0.0002954419465616637,  -2.9578564784360763e-05};
+  Value y = f.abs(x);
+  Value tail = emitWeight(f, f.mul(y, f.polynomial(y, p)));
+  return f.select(f.less(x, f.constant(0)), tail, f.sub(f.constant(2), tail));
+}
+
 /// 1 - erf(x), also where it is tiny (f64 only).
 static Value emitErfc(const Float &f, Value x) {
   static const double q[] = {
@@ -674,6 +686,10 @@ Value marver::emitExp(ImplicitLocOpBuilder &b, Value x) {
 Value marver::emitOnePlusExp(ImplicitLocOpBuilder &b, Value x, bool negated,
                              bool hasTables) {
   return ::emitOnePlusExp(Float(b, x.getType()), x, negated, hasTables);
+}
+
+Value marver::emitOnePlusErf(ImplicitLocOpBuilder &b, Value x) {
+  return ::emitOnePlusErf(Float(b, x.getType()), x);
 }
 
 Value marver::emitWeight(ImplicitLocOpBuilder &b, Value x) {

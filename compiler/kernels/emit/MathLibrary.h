@@ -30,6 +30,9 @@ mlir::Value emitExp(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 /// `hasTables`: the target permutes 32 values in registers (AVX-512).
 mlir::Value emitOnePlusExp(mlir::ImplicitLocOpBuilder &builder, mlir::Value x,
                            bool negated, bool hasTables);
+/// 1 + erf(x), f32 only, as a Gaussian error linear unit needs it: absolute
+/// error of 2e-7, and a better one where the result is near 0.
+mlir::Value emitOnePlusErf(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 /// e^x for x <= 88 as a softmax needs it: 0 below -88, NaN stays NaN, two ulp.
 mlir::Value emitWeight(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 mlir::Value emitLog(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
