@@ -481,6 +481,12 @@ private:
         for (int64_t i = 0; i < tile.pixels(); ++i)
           accumulators[tile.position(number, i, j)] = start;
       }
+    if (schedule.streams == 1)
+      epilogue.prefetch({vectors, tileRows, tilePixels},
+                        [&](ArrayRef<Coordinate> at) {
+                          return pointAt(row, at[1], pixel, at[2],
+                                         panels.front(), at[0], Value());
+                        });
     Value first =
         e.address(imagePointer, f32,
                   e.add(e.mul(row, rowStride), e.mul(pixel, pixelStride)));

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/kernels/emit/TileEpilogue.h"
+#include "compiler/ir/Constants.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -71,11 +72,33 @@ static void withOwnConstants(KernelEmitter &e, size_t registers,
   start->erase();
 }
 
+/// Operands of the kernel that are read where the anchor's result is.
+static SmallVector<Value> largeResiduals(KernelEmitter &e, Operation *anchor) {
+  SmallVector<Value> residuals;
+  auto type = cast<RankedTensorType>(anchor->getResult(0).getType());
+  for (Operation *op = anchor->getNextNode(); op; op = op->getNextNode()) {
+    auto generic = dyn_cast<linalg::GenericOp>(op);
+    if (!generic)
+      continue;
+    for (OpOperand *input : generic.getDpsInputOperands()) {
+      auto inputType = dyn_cast<RankedTensorType>(input->get().getType());
+      if (isa<BlockArgument>(input->get()) && inputType &&
+          inputType.getShape() == type.getShape() &&
+          generic.getMatchingIndexingMap(input).isIdentity() &&
+          (!type.hasStaticShape() ||
+           elementCount(type) * 4 > e.target().l2Bytes / 4))
+        residuals.push_back(input->get());
+    }
+  }
+  return residuals;
+}
+
 TileEpilogue::TileEpilogue(KernelEmitter &emitter, Evaluator &evaluator,
                            Operation *anchor, Store store)
     : e(emitter), evaluator(evaluator), store(std::move(store)),
       result(anchor->getResult(0)),
-      isLong(epilogueCost(emitter.kernel(), anchor) > kShortEpilogue) {}
+      isLong(epilogueCost(emitter.kernel(), anchor) > kShortEpilogue),
+      residuals(largeResiduals(emitter, anchor)) {}
 
 TileEpilogue::TileEpilogue(KernelEmitter &emitter, Evaluator &evaluator,
                            ResultWriter &writer, Operation *anchor)
@@ -94,6 +117,15 @@ void TileEpilogue::writeOne(Value value, const Point &point) {
   store(point);
 }
 
+/// Position `number` of a box, last dim fastest.
+static SmallVector<Coordinate> positionIn(ArrayRef<int64_t> sizes,
+                                          int64_t number) {
+  SmallVector<Coordinate> at(sizes.size());
+  for (size_t d = sizes.size(); d-- > 0; number /= sizes[d])
+    at[d] = Coordinate(number % sizes[d]);
+  return at;
+}
+
 void TileEpilogue::write(
     ArrayRef<int64_t> sizes, ArrayRef<Value> values,
     llvm::function_ref<Point(ArrayRef<Coordinate>)> pointOf,
@@ -101,13 +133,8 @@ void TileEpilogue::write(
   if (limits.empty() && (!isLong || values.size() == 1)) {
     // Besides the accumulators, a tile needs registers for few other values.
     withOwnConstants(e, /*registers=*/2, [&] {
-      for (auto [number, value] : llvm::enumerate(values)) {
-        SmallVector<Coordinate> at(sizes.size());
-        int64_t rest = number;
-        for (size_t d = sizes.size(); d-- > 0; rest /= sizes[d])
-          at[d] = Coordinate(rest % sizes[d]);
-        writeOne(value, pointOf(at));
-      }
+      for (auto [number, value] : llvm::enumerate(values))
+        writeOne(value, pointOf(positionIn(sizes, int64_t(number))));
     });
     return;
   }
@@ -140,6 +167,25 @@ void TileEpilogue::write(
   constexpr size_t kTemporaries = 6;
   withOwnConstants(e, size_t(e.target().vectorRegisters) - kTemporaries,
                    [&] { loops(0, e.constant(0)); });
+}
+
+void TileEpilogue::prefetch(
+    ArrayRef<int64_t> sizes,
+    llvm::function_ref<Point(ArrayRef<Coordinate>)> pointOf) {
+  for (Value residual : residuals) {
+    std::optional<Buffer> buffer = evaluator.buffer(residual);
+    if (!buffer)
+      continue;
+    for (int64_t number = 0, count = llvm::product_of(sizes); number < count;
+         ++number) {
+      Point point = pointOf(positionIn(sizes, number));
+      CoordinateMath math(e, point.lanes);
+      SmallVector<Value> index;
+      for (const Coordinate &c : point.at)
+        index.push_back(math.scalar(c));
+      e.prefetch(e.address(*buffer, index), /*write=*/false, /*locality=*/2);
+    }
+  }
 }
 
 } // namespace marver

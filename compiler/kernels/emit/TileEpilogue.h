@@ -48,6 +48,12 @@ public:
              llvm::function_ref<Point(llvm::ArrayRef<Coordinate>)> pointOf,
              llvm::ArrayRef<Value> limits = {});
 
+  /// Asks for what the epilogue of such a tile reads beside its accumulators (a
+  /// residual), if that is too large to be in the caches: before the tile's
+  /// products, which take long enough for it to arrive.
+  void prefetch(llvm::ArrayRef<int64_t> sizes,
+                llvm::function_ref<Point(llvm::ArrayRef<Coordinate>)> pointOf);
+
 private:
   void writeOne(Value value, const Point &point);
 
@@ -56,6 +62,8 @@ private:
   Store store;
   mlir::Value result;
   const bool isLong;
+  /// Large operands that the epilogue reads at the anchor's point.
+  llvm::SmallVector<Value> residuals;
 };
 
 } // namespace marver
