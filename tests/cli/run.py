@@ -312,14 +312,29 @@ def unknown_operators_are_all_named(c):
 
     path = c.small_onnx([helper.make_node("Frobnicate", ["x"], ["a"], name="here"),
                          helper.make_node("Relu", ["a"], ["b"]),
-                         helper.make_node("Defenestrate", ["b"], ["y"], name="there")],
+                         helper.make_node("Defenestrate", ["b"], ["c"], name="there"),
+                         helper.make_node("Relu", ["x"], ["d"], name="odd", strange=1),
+                         helper.make_node("Softmax", ["d"], ["e"], name="odder", stranger=2.0),
+                         helper.make_node("Add", ["c", "e"], ["y"])],
                         [("x", TensorProto.FLOAT, [3])], [("y", TensorProto.FLOAT, [3])], name="unknown")
     run = c.run("marver-compile", path, "-o", c.folder / "unknown.mv")
     error = run.stderr.decode()
     expect(run.returncode == 1, f"exit {run.returncode}: {error[:300]}")
-    for word in ("Frobnicate", "here", "Defenestrate", "there"):
+    for word in ("Frobnicate", "here", "Defenestrate", "there", "'strange'", "'odd'", "'stranger'", "'odder'"):
         expect(word in error, f"'{word}' is not in: {error[:400]}")
     expect(not (c.folder / "unknown.mv").exists(), "a module was written")
+
+
+@check
+def thousands_of_operators_in_a_row(c):
+    """Nothing in the compiler may nest as deep as the model."""
+    from onnx import TensorProto, helper
+
+    nodes = [helper.make_node("Elu" if i % 2 else "Neg", [f"v{i}"], [f"v{i + 1}"]) for i in range(4000)]
+    path = c.small_onnx(nodes, [("v0", TensorProto.FLOAT, [3])], [("v4000", TensorProto.FLOAT, [3])], name="long")
+    c.tools("marver-compile", path, "-o", c.folder / "long.mv")
+    text = c.tools("marver-run", c.folder / "long.mv", "--input=3xf32=0 nan 1")
+    expect(re.match(r"result\[0\]: 3xf32=-?0 -?nan -?[0-9.e-]+$", text.strip()), text)
 
 
 @check

@@ -174,6 +174,11 @@ bool Importer::readInputs() {
   return true;
 }
 
+bool Importer::isKnown(const onnx::Node &node) {
+  return shortDomain(node.domain).empty() &&
+         (node.type == "Constant" || findOperator(node.type));
+}
+
 void Importer::findUnsupported(ArrayRef<onnx::Node> nodes,
                                const llvm::StringMap<int64_t> &versions,
                                llvm::StringSet<> &seen) {
@@ -191,8 +196,7 @@ void Importer::findUnsupported(ArrayRef<onnx::Node> nodes,
         findUnsupported(callee->nodes, inner, seen);
       continue;
     }
-    bool isStandard = shortDomain(node.domain).empty();
-    if (isStandard && (node.type == "Constant" || findOperator(node.type)))
+    if (isKnown(node))
       continue;
     auto &entry = unknown[{node.domain, node.type}];
     if (!entry.first)

@@ -272,6 +272,8 @@ void Importer::buildNode(const onnx::Node &node, Scope &scope, int depth) {
     }
     return callFunction(*callee, node, scope, operands, attributes, depth);
   }
+  if (!isKnown(node))
+    return poison(); // was reported before
   NodeBuilder builder(ops, tensors, node,
                       scope.operatorSets.lookup(shortDomain(node.domain)),
                       operands, attributes);
@@ -279,10 +281,11 @@ void Importer::buildNode(const onnx::Node &node, Scope &scope, int depth) {
     buildConstant(builder);
   } else if (!buildShapeValue(builder)) {
     findOperator(node.type)(builder);
+    // Does not poison: those of the nodes behind are to be reported as well.
     if (const onnx::Attribute *attribute = builder.unread();
         attribute && !ops.failed())
-      builder.fail("the attribute '" + printable(attribute->name) +
-                   "' is not supported");
+      reportNode("the attribute '" + printable(attribute->name) +
+                 "' is not supported");
   }
   std::string error = ops.takeError();
   if (!error.empty()) {
@@ -476,8 +479,10 @@ OwningOpRef<ModuleOp> Importer::run() {
     declareResults();
     return std::move(module);
   }
-  if (!checkOperators())
-    return nullptr;
+  // What is not supported is reported together: operators here, attributes when
+  // the nodes are built.
+  bool areKnown = checkOperators();
+  failed = false;
   if (model.graph->outputs.empty()) {
     report() << "the model has no outputs";
     return nullptr;
@@ -488,7 +493,7 @@ OwningOpRef<ModuleOp> Importer::run() {
   declareFunction({});
   defineArguments(scope);
   if (!defineInitializers(scope) || !buildNodes(model.graph->nodes, scope, 0) ||
-      !buildResults(scope))
+      !areKnown || !buildResults(scope))
     return nullptr;
   return std::move(module);
 }

@@ -63,6 +63,7 @@ private:
   bool readInputs();
   bool readInput(const ValueInfo &info, unsigned number);
   bool checkOperators();
+  bool isKnown(const Node &node); ///< an operator, no function
   void findUnsupported(llvm::ArrayRef<Node> nodes,
                        const llvm::StringMap<int64_t> &versions,
                        llvm::StringSet<> &seen);

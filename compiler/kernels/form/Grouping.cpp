@@ -20,6 +20,10 @@ namespace marver {
 /// registers.
 static constexpr size_t kMaxEpilogue = 32;
 
+/// Nor does a kernel take in more producers than this: it evaluates them
+/// nested, and a model may have thousands in a row.
+static constexpr size_t kMaxProducers = 64;
+
 static bool isTensor(Type type) { return isa<RankedTensorType>(type); }
 
 static bool touchesTensors(Operation *op) {
@@ -260,6 +264,7 @@ private:
 
   /// Adds pointwise producers whose only users are in the group.
   void absorbProducers(Group &group) {
+    size_t most = group.ops.size() + kMaxProducers;
     bool changed = true;
     while (changed) {
       changed = false;
@@ -274,7 +279,7 @@ private:
           if (!def || readsMemory(operand) || def->getBlock() != &block ||
               taken.contains(def) || group.ops.contains(def) ||
               classify(def) != Role::Pointwise || isa<tensor::PadOp>(def) ||
-              isRepeated(def))
+              isRepeated(def) || group.ops.size() >= most)
             continue;
           if (!llvm::all_of(def->getUsers(), [&](Operation *user) {
                 return group.ops.contains(user) || isa<tensor::DimOp>(user);
