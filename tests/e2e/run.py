@@ -52,9 +52,10 @@ def allowed_bytes(source):
             continue
         counted.add(name)
         sizes = [size["as_int"] for size in tensors[name]["sizes"]]
-        for channels in range(min(len(sizes), 2) if len(sizes) > 1 else 0):
-            if sizes[channels] > 1:
-                sizes[channels] += -sizes[channels] % BLOCK
+        if len(sizes) > 1:
+            sizes[0] += -sizes[0] % BLOCK
+            if sizes[1] > 1:  # not the single one that a depthwise convolution reads
+                sizes[1] += -sizes[1] % BLOCK
         total += math.prod(sizes) * DTYPE_BYTES[tensors[name]["dtype"]]
     return total
 
