@@ -185,14 +185,18 @@ int64_t product(ArrayRef<int64_t> sizes) {
 // Families
 //===----------------------------------------------------------------------===//
 
+bool haveVectorContraction(std::initializer_list<RankedTensorType> types) {
+  return llvm::all_of(types, [](RankedTensorType type) {
+    return hasVectorContraction(type.getElementType());
+  });
+}
+
 std::optional<KernelChoice> chooseConv(mv::PackedConvOp op,
                                        const TargetInfo &target) {
   auto input = cast<RankedTensorType>(op.getInput().getType());
   auto filter = cast<RankedTensorType>(op.getFilter().getType());
   auto result = cast<RankedTensorType>(op.getResult().getType());
-  if (!hasVectorContraction(input.getElementType()) ||
-      !hasVectorContraction(filter.getElementType()) ||
-      !hasVectorContraction(result.getElementType()) ||
+  if (!haveVectorContraction({input, filter, result}) ||
       !filter.hasStaticShape() || result.getShape().back() != target.lanes ||
       filter.getShape().back() % target.lanes != 0)
     return std::nullopt;
@@ -228,9 +232,7 @@ std::optional<KernelChoice> choosePackedMatmul(mv::PackedMatmulOp op,
   auto lhs = cast<RankedTensorType>(op.getLhs().getType());
   auto rhs = cast<RankedTensorType>(op.getRhs().getType());
   auto result = cast<RankedTensorType>(op.getResult().getType());
-  if (!hasVectorContraction(lhs.getElementType()) ||
-      !hasVectorContraction(rhs.getElementType()) ||
-      !hasVectorContraction(result.getElementType()) || !rhs.hasStaticShape() ||
+  if (!haveVectorContraction({lhs, rhs, result}) || !rhs.hasStaticShape() ||
       rhs.getShape().back() % target.lanes != 0)
     return std::nullopt;
   ContractionShape shape;
@@ -257,9 +259,7 @@ std::optional<KernelChoice> chooseDepthwise(mv::DepthwiseConvOp op,
   auto input = cast<RankedTensorType>(op.getInput().getType());
   auto filter = cast<RankedTensorType>(op.getFilter().getType());
   auto result = cast<RankedTensorType>(op.getResult().getType());
-  if (!hasVectorContraction(input.getElementType()) ||
-      !hasVectorContraction(filter.getElementType()) ||
-      !hasVectorContraction(result.getElementType()) ||
+  if (!haveVectorContraction({input, filter, result}) ||
       !filter.hasStaticShape() || result.getShape().back() != target.lanes)
     return std::nullopt;
   int64_t spatial = op.getSpatialRank();
@@ -361,9 +361,7 @@ std::optional<KernelChoice> chooseMatmul(mv::MatmulOp op,
   auto lhs = cast<RankedTensorType>(op.getLhs().getType());
   auto rhs = cast<RankedTensorType>(op.getRhs().getType());
   auto result = cast<RankedTensorType>(op.getResult().getType());
-  if (!hasVectorContraction(lhs.getElementType()) ||
-      !hasVectorContraction(rhs.getElementType()) ||
-      !hasVectorContraction(result.getElementType()))
+  if (!haveVectorContraction({lhs, rhs, result}))
     return std::nullopt;
   ContractionShape shape;
   shape.outputs = guess(result.getShape().back(), 256);

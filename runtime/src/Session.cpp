@@ -328,12 +328,19 @@ mv_status mv_session_set_input(mv_session *session, uint32_t index,
   return MV_OK;
 }
 
+/// Whether the entry point has that output.
+static mv_status checkOutput(mv_session *session, uint32_t index) {
+  if (index < session->signature->output_count)
+    return MV_OK;
+  return fail(&session->error, MV_INVALID_ARGUMENT,
+              "there is no output %u; the entry point has %u", index,
+              session->signature->output_count);
+}
+
 mv_status mv_session_set_output(mv_session *session, uint32_t index, void *data,
                                 size_t bytes) {
-  if (index >= session->signature->output_count)
-    return fail(&session->error, MV_INVALID_ARGUMENT,
-                "there is no output %u; the entry point has %u", index,
-                session->signature->output_count);
+  if (mv_status status = checkOutput(session, index))
+    return status;
   Binding &output = session->outputs[index];
   if (!isAligned(data, *output.type))
     return fail(&session->error, MV_BUFFER_MISALIGNED,
@@ -452,9 +459,8 @@ static mv_status resolve(mv_session *session) {
 
 mv_status mv_session_output_dims(mv_session *session, uint32_t index,
                                  int64_t *dims) {
-  if (index >= session->signature->output_count)
-    return fail(&session->error, MV_INVALID_ARGUMENT, "there is no output %u",
-                index);
+  if (mv_status status = checkOutput(session, index))
+    return status;
   if (mv_status status = resolve(session))
     return status;
   const Binding &output = session->outputs[index];
@@ -467,9 +473,8 @@ mv_status mv_session_output_dims(mv_session *session, uint32_t index,
 
 mv_status mv_session_output_bytes(mv_session *session, uint32_t index,
                                   size_t *bytes) {
-  if (index >= session->signature->output_count)
-    return fail(&session->error, MV_INVALID_ARGUMENT, "there is no output %u",
-                index);
+  if (mv_status status = checkOutput(session, index))
+    return status;
   if (mv_status status = resolve(session))
     return status;
   const Binding &output = session->outputs[index];

@@ -23,6 +23,21 @@ using namespace marver;
 // Gathers
 //===----------------------------------------------------------------------===//
 
+/// The element of `input` at `point`, whose indexed dim has `size`. An empty
+/// input has no element to read for the index that was reported.
+static Value gathered(Evaluator &evaluator, Value input, Value size,
+                      const Point &point) {
+  KernelEmitter &e = evaluator.emitter();
+  auto load = [&] { return evaluator.evaluate(input, point); };
+  if (e.constantValue(size).value_or(0) > 0)
+    return load();
+  Type type = getElementTypeOrSelf(input);
+  Value some = arith::CmpIOp::create(e.builder(), arith::CmpIPredicate::sgt,
+                                     size, e.constant(0));
+  return e.ifThenElse(some, withLanes(type, point.lanes), load,
+                      [&] { return e.zero(type, point.lanes); });
+}
+
 Value Evaluator::gather(mv::GatherOp op, const Point &point) {
   auto d = int64_t(op.getDim());
   int64_t rank = cast<RankedTensorType>(op.getIndices().getType()).getRank();
@@ -40,15 +55,7 @@ Value Evaluator::gather(mv::GatherOp op, const Point &point) {
   Point source = point.with(at.take_front(d));
   source.at.push_back(CoordinateMath(e, point.lanes).fromValue(index));
   source.at.append(at.begin() + d + rank, at.end());
-  Type type = getElementTypeOrSelf(op.getInput());
-  auto load = [&] { return evaluate(op.getInput(), source); };
-  if (e.constantValue(size).value_or(0) > 0)
-    return load();
-  // An empty input has no element to read for the index that was reported.
-  Value some = arith::CmpIOp::create(builder(), arith::CmpIPredicate::sgt, size,
-                                     e.constant(0));
-  return e.ifThenElse(some, withLanes(type, point.lanes), load,
-                      [&] { return e.zero(type, point.lanes); });
+  return gathered(*this, op.getInput(), size, source);
 }
 
 Value Evaluator::gatherElements(mv::GatherElementsOp op, const Point &point) {
@@ -57,14 +64,7 @@ Value Evaluator::gatherElements(mv::GatherElementsOp op, const Point &point) {
   Value size = dim(op.getInput(), d);
   Point source = point;
   source.at[d] = checkedIndex(index, size, point, op.getUnchecked(), op);
-  Type type = getElementTypeOrSelf(op.getInput());
-  auto load = [&] { return evaluate(op.getInput(), source); };
-  if (e.constantValue(size).value_or(0) > 0)
-    return load();
-  Value some = arith::CmpIOp::create(builder(), arith::CmpIPredicate::sgt, size,
-                                     e.constant(0));
-  return e.ifThenElse(some, withLanes(type, point.lanes), load,
-                      [&] { return e.zero(type, point.lanes); });
+  return gathered(*this, op.getInput(), size, source);
 }
 
 Value Evaluator::combineScatter(mv::ScatterKind kind, Value before,

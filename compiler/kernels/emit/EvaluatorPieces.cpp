@@ -172,24 +172,28 @@ SmallVector<Value> Evaluator::reduce(ArrayRef<Value> sizes,
   Coordinates at(sizes.size());
   int64_t width = e.target().lanes;
 
-  if (vectorDim < 0) {
-    // Plain loops, outermost first.
-    std::function<SmallVector<Value>(size_t, ValueRange)> nest =
-        [&](size_t d, ValueRange accumulators) -> SmallVector<Value> {
-      if (d == sizes.size())
-        return reduction.step(at, lanes, nullptr, accumulators);
-      if (e.constantValue(sizes[d]) == 1) {
-        at[d] = Coordinate(0);
-        return nest(d + 1, accumulators);
-      }
-      return e.loop(e.constant(0), sizes[d], 1, accumulators,
-                    [&](Value i, ValueRange carried) {
-                      at[d] = Coordinate(i);
-                      return nest(d + 1, carried);
-                    });
-    };
-    return nest(0, reduction.inits);
-  }
+  // Loops over all dims but `vectorDim`, outermost first.
+  using Leaf = llvm::function_ref<SmallVector<Value>(ValueRange)>;
+  std::function<SmallVector<Value>(size_t, ValueRange, Leaf)> nest =
+      [&](size_t d, ValueRange accumulators, Leaf leaf) -> SmallVector<Value> {
+    if (d == sizes.size())
+      return leaf(accumulators);
+    if (int64_t(d) == vectorDim)
+      return nest(d + 1, accumulators, leaf);
+    if (e.constantValue(sizes[d]) == 1) {
+      at[d] = Coordinate(0);
+      return nest(d + 1, accumulators, leaf);
+    }
+    return e.loop(e.constant(0), sizes[d], 1, accumulators,
+                  [&](Value i, ValueRange carried) {
+                    at[d] = Coordinate(i);
+                    return nest(d + 1, carried, leaf);
+                  });
+  };
+  if (vectorDim < 0)
+    return nest(0, reduction.inits, [&](ValueRange accumulators) {
+      return reduction.step(at, lanes, nullptr, accumulators);
+    });
 
   // Vectors along `vectorDim`, which is the innermost loop: `unroll` sets of
   // accumulators hide the latency. Their number depends on the type only.
@@ -262,23 +266,7 @@ SmallVector<Value> Evaluator::reduce(ArrayRef<Value> sizes,
     llvm::copy(first, state.begin());
     return state;
   };
-  std::function<SmallVector<Value>(size_t, ValueRange)> nest =
-      [&](size_t d, ValueRange accumulators) -> SmallVector<Value> {
-    if (d == sizes.size())
-      return row(accumulators);
-    if (int64_t(d) == vectorDim)
-      return nest(d + 1, accumulators);
-    if (e.constantValue(sizes[d]) == 1) {
-      at[d] = Coordinate(0);
-      return nest(d + 1, accumulators);
-    }
-    return e.loop(e.constant(0), sizes[d], 1, accumulators,
-                  [&](Value i, ValueRange carried) {
-                    at[d] = Coordinate(i);
-                    return nest(d + 1, carried);
-                  });
-  };
-  SmallVector<Value> state = nest(0, neutral);
+  SmallVector<Value> state = nest(0, neutral, row);
 
   // Join the sets, then the lanes, as trees.
   for (int64_t half = unroll / 2; half > 0; half /= 2)

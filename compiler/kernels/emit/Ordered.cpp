@@ -99,20 +99,20 @@ static void forEachRow(Evaluator &evaluator, ArrayRef<Value> sizes,
   });
 }
 
+template <typename Op>
+static OpFoldResult orderedExtent(OpBuilder &builder, Location loc,
+                                  mv::KernelOp kernel, ValueRange inputs,
+                                  ValueRange outs, const TargetInfo &target) {
+  if (Op op = matchOnly<Op>(kernel))
+    return extentAlong(builder, loc, outs[0], int64_t(op.getDim()));
+  return pointwiseFamily.extent(builder, loc, kernel, inputs, outs, target);
+}
+
 static int64_t noScratch(mv::KernelOp, const TargetInfo &) { return 0; }
 
 //===----------------------------------------------------------------------===//
 // Running sums
 //===----------------------------------------------------------------------===//
-
-static OpFoldResult cumulativeExtent(OpBuilder &builder, Location loc,
-                                     mv::KernelOp kernel, ValueRange inputs,
-                                     ValueRange outs,
-                                     const TargetInfo &target) {
-  if (auto op = matchOnly<mv::CumulativeSumOp>(kernel))
-    return extentAlong(builder, loc, outs[0], int64_t(op.getDim()));
-  return pointwiseFamily.extent(builder, loc, kernel, inputs, outs, target);
-}
 
 static LogicalResult emitCumulative(KernelEmitter &e) {
   auto op = matchOnly<mv::CumulativeSumOp>(e.kernel());
@@ -149,19 +149,12 @@ static LogicalResult emitCumulative(KernelEmitter &e) {
 }
 
 const KernelFamily marver::cumulativeSumFamily = {
-    "cumulative_sum", cumulativeExtent, noScratch, emitCumulative};
+    "cumulative_sum", orderedExtent<mv::CumulativeSumOp>, noScratch,
+    emitCumulative};
 
 //===----------------------------------------------------------------------===//
 // Scatters
 //===----------------------------------------------------------------------===//
-
-static OpFoldResult scatterExtent(OpBuilder &builder, Location loc,
-                                  mv::KernelOp kernel, ValueRange inputs,
-                                  ValueRange outs, const TargetInfo &target) {
-  if (auto op = matchOnly<mv::ScatterOp>(kernel))
-    return extentAlong(builder, loc, outs[0], int64_t(op.getDim()));
-  return pointwiseFamily.extent(builder, loc, kernel, inputs, outs, target);
-}
 
 static LogicalResult emitScatter(KernelEmitter &e) {
   auto op = matchOnly<mv::ScatterOp>(e.kernel());
@@ -252,5 +245,5 @@ static LogicalResult emitScatter(KernelEmitter &e) {
   return evaluator.result();
 }
 
-const KernelFamily marver::scatterFamily = {"scatter", scatterExtent, noScratch,
-                                            emitScatter};
+const KernelFamily marver::scatterFamily = {
+    "scatter", orderedExtent<mv::ScatterOp>, noScratch, emitScatter};
