@@ -95,13 +95,14 @@ LogicalResult checkOperations(ModuleOp module) {
   bool isGood = true;
   module->walk([&](Operation *op) {
     bool isOtherLoop =
-        isa<scf::SCFDialect>(op->getDialect()) && op->getNumRegions() > 0 &&
-        !isControlFlow(op) &&
+        isa_and_present<scf::SCFDialect>(op->getDialect()) &&
+        op->getNumRegions() > 0 && !isControlFlow(op) &&
         llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorType>);
     if (!isOtherLoop &&
         (isa<ModuleOp, func::FuncOp, func::CallOp, func::ReturnOp>(op) ||
-         isa<mv::MvDialect, arith::ArithDialect, linalg::LinalgDialect,
-             math::MathDialect, scf::SCFDialect, tensor::TensorDialect>(
+         isa_and_present<mv::MvDialect, arith::ArithDialect,
+                         linalg::LinalgDialect, math::MathDialect,
+                         scf::SCFDialect, tensor::TensorDialect>(
              op->getDialect())))
       return;
     op->emitError() << "operation " << op->getName()
@@ -420,8 +421,12 @@ OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
       llvm::MemoryBuffer::getMemBufferCopy(
           resources.strip(request.data->getBuffer()), request.path),
       llvm::SMLoc());
+  // Operations of dialects that nobody knows are read, and refused with the
+  // rest.
+  context->allowUnregisteredDialects(true);
   OwningOpRef<ModuleOp> module =
       parseSourceFile<ModuleOp>(sources, ParserConfig(context));
+  context->allowUnregisteredDialects(false);
   if (!module)
     return nullptr;
   SmallVector<func::FuncOp> models = findModels(*module);
