@@ -44,6 +44,7 @@ void marver::buildGraphPipeline(OpPassManager &manager,
     cleanUp();
     pm.addPass(createRaiseNormalizationPass());
     pm.addPass(createRaiseAttentionPass());
+    pm.addPass(createBoundAttentionPass());
     pm.addPass(createWidenContractionsPass());
     pm.addPass(createFoldConstantsPass());
     pm.addPass(createFoldSpaceToDepthPass());
@@ -68,6 +69,7 @@ void marver::registerGraphPasses() {
   registerPass([] { return createWidenContractionsPass(); });
   registerPass([] { return createRaiseNormalizationPass(); });
   registerPass([] { return createRaiseAttentionPass(); });
+  registerPass([] { return createBoundAttentionPass(); });
   registerPass([] { return createPackMatmulPass({}); });
   registerPass([] { return createLayoutPass({}); });
   registerPass([] { return createVerifyGraphPass(); });

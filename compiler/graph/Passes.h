@@ -45,6 +45,8 @@ std::unique_ptr<mlir::Pass> createFoldAffinePass();
 std::unique_ptr<mlir::Pass> createFoldSpaceToDepthPass();
 /// Recognizes attention written as products and softmax.
 std::unique_ptr<mlir::Pass> createRaiseAttentionPass();
+/// Gives attention the positions that its masks are made from.
+std::unique_ptr<mlir::Pass> createBoundAttentionPass();
 /// Recognizes softmax and norms written in primitives.
 std::unique_ptr<mlir::Pass> createRaiseNormalizationPass();
 /// Computes f16 and bf16 contractions with f32 kernels.

@@ -336,6 +336,15 @@ LogicalResult AttentionOp::verify() {
     return emitOpError("query and key, or key and value, do not fit");
   if (getMask() && rankOf(getMask()) > rank)
     return emitOpError("mask has too many dims");
+  if (getMask()) {
+    Type element = elementOf(getMask());
+    bool isPosition = element.isInteger(64);
+    if (!isPosition && !element.isInteger(1) && !isa<FloatType>(element))
+      return emitOpError("mask must be of i1, i64 or floats");
+    if (isPosition &&
+        (rankOf(getMask()) == 0 || shapeOf(getMask()).back() != 1))
+      return emitOpError("positions must have a last dim of 1");
+  }
   SmallVector<int64_t> expected(q);
   expected.back() = v.back();
   return verifyShape(*this, getResult(), expected);

@@ -541,11 +541,15 @@ def mv_cases(rng):
         added = rng.standard_normal((2, 1, queries, keys)).astype(np.float32)
         row = rng.standard_normal((1, 1, 1, keys)).astype(np.float32)
         row[..., keys // 2:] = -np.inf
+        last = rng.integers(-1, keys + 2, (2, 1, queries, 1)).astype(np.int64)
         for tag, mask, causal in (("plain", None, False), ("causal", None, True), ("keep", keep, False),
-                                  ("added", added, False), ("row", row, False)):
+                                  ("added", added, False), ("row", row, False), ("last", last, False),
+                                  ("one_last", last[:, :, :1], False)):
             scores = (q.astype(np.float64) @ k.astype(np.float64).swapaxes(2, 3)) * 0.25
             if tag == "keep":
                 scores = np.where(keep, scores, -np.inf)
+            elif "last" in tag:
+                scores = np.where(np.arange(keys) <= mask, scores, -np.inf)
             elif mask is not None:
                 scores = scores + mask
             if causal:

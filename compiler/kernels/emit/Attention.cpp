@@ -187,32 +187,57 @@ Value AttentionEmitter::elementOf(Value tensor, const Coordinate &row,
   return evaluator.widen(evaluator.evaluate(tensor, Point(point, lanes, mask)));
 }
 
-Value AttentionEmitter::visibleKeys(Value lastQuery) {
-  return op.getCausal() ? e.min(keyCount, lastQuery) : keyCount;
+Value AttentionEmitter::visibleKeys(Value firstQuery, Value lastQuery) {
+  Value keys = keyCount;
+  if (op.getCausal())
+    keys = e.min(keys, lastQuery);
+  if (!maskIsPosition())
+    return keys;
+  auto keysOf = [&](const Coordinate &query) {
+    Value last = evaluator.evaluate(op.getMask(), maskPoint(query, 0, 0));
+    last = e.max(last, e.constant(-1));
+    return e.min(e.add(e.min(last, e.add(keyCount, -1)), 1), keys);
+  };
+  RankedTensorType type = typeOf(op.getMask());
+  if (type.getRank() < 2 || type.getDimSize(type.getRank() - 2) == 1)
+    return keysOf(firstQuery);
+  return e.loop(firstQuery, lastQuery, 1, ValueRange(e.constant(0)),
+                [&](Value query, ValueRange most) -> SmallVector<Value> {
+                  return {e.max(most[0], keysOf(query))};
+                })[0];
+}
+
+/// The mask's point for a query and a key: it broadcasts from the right.
+Point AttentionEmitter::maskPoint(const Coordinate &query,
+                                  const Coordinate &key, int64_t lanes,
+                                  Value lanesThatExist) {
+  RankedTensorType type = typeOf(op.getMask());
+  Coordinates full(batch);
+  full.push_back(query);
+  full.push_back(key);
+  Point point({}, lanes, lanesThatExist);
+  for (int64_t d = 0; d < type.getRank(); ++d)
+    point.at.push_back(type.getDimSize(d) == 1
+                           ? Coordinate(0)
+                           : full[shape.rank - type.getRank() + d]);
+  return point;
 }
 
 Value AttentionEmitter::masked(Value score, const Coordinate &query,
                                const Coordinate &key, Value lanesThatExist) {
+  CoordinateMath math(e, lanes);
   if (op.getMask()) {
-    // Broadcast from the right.
-    RankedTensorType type = typeOf(op.getMask());
-    Coordinates full(batch);
-    full.push_back(query);
-    full.push_back(key);
-    Coordinates point;
-    for (int64_t d = 0; d < type.getRank(); ++d)
-      point.push_back(type.getDimSize(d) == 1
-                          ? Coordinate(0)
-                          : full[shape.rank - type.getRank() + d]);
-    Value value =
-        evaluator.evaluate(op.getMask(), Point(point, lanes, lanesThatExist));
-    if (type.getElementType().isInteger(1))
+    Value value = evaluator.evaluate(
+        op.getMask(), maskPoint(query, key, lanes, lanesThatExist));
+    if (maskIsPosition())
+      value = arith::CmpIOp::create(b, arith::CmpIPredicate::sle,
+                                    math.vector(key), value);
+    if (maskType().isInteger())
       score = evaluator.laneSelect(value, score, infinite());
     else
       score = arith::AddFOp::create(b, score, evaluator.widen(value));
   }
   if (op.getCausal()) {
-    CoordinateMath math(e, lanes);
     Value sees = arith::CmpIOp::create(b, arith::CmpIPredicate::sle,
                                        math.vector(key), math.vector(query));
     score = evaluator.laneSelect(sees, score, infinite());
@@ -228,7 +253,7 @@ Value AttentionEmitter::shiftOf(Value largest) {
 
 Value AttentionEmitter::reciprocal(Value sum) {
   Value result = arith::DivFOp::create(b, constant(1, lanes), sum);
-  if (!op.getMask() || !typeOf(op.getMask()).getElementType().isInteger(1))
+  if (!op.getMask() || !maskType().isInteger())
     return result;
   Value zero = e.zero(f32, lanes);
   Value isEmpty =

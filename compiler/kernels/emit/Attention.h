@@ -70,12 +70,19 @@ private:
   Value masked(Value score, const Coordinate &query, const Coordinate &key,
                Value lanesThatExist = nullptr);
   bool isMasked() { return op.getMask() || op.getCausal(); }
-  /// The keys that queries before `lastQuery` may see.
-  Value visibleKeys(Value lastQuery);
+  /// Keys that any of the queries [first, last) sees: none follow them.
+  Value visibleKeys(Value firstQuery, Value lastQuery);
+  Point maskPoint(const Coordinate &query, const Coordinate &key, int64_t lanes,
+                  Value lanesThatExist = nullptr);
+  mlir::Type maskType() {
+    return mlir::getElementTypeOrSelf(op.getMask().getType());
+  }
+  bool maskIsPosition() { return op.getMask() && maskType().isInteger(64); }
   /// What a maximum so far is subtracted as: 0 while all keys were masked,
   /// because inf - inf is not a number.
   Value shiftOf(Value largest);
-  /// 1 / sum of weights; without any key, an i1 mask gives 0, a float mask NaN.
+  /// 1 / sum of weights; without any key, an integer mask gives 0, a float mask
+  /// NaN.
   Value reciprocal(Value sum);
   /// Stores `value`, columns [column, column + lanes) of a query's result.
   void write(const Coordinate &query, int64_t column, Value value);

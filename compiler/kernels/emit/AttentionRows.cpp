@@ -48,7 +48,7 @@ void AttentionEmitter::Rows::run() {
   Value zero = e.zero(f32, lanes);
   e.loop(e.constant(0), e.constant(most * shape.paddedWidth()), lanes,
          [&](Value i) { e.store(zero, a.at(results, i), f32); });
-  Value keys = a.visibleKeys(a.queryCount);
+  Value keys = a.visibleKeys(e.constant(0), a.queryCount);
   lastKey = e.add(keys, -1);
 
   // Carried: the largest score so far of each lane's query, and sums of weights

@@ -69,7 +69,8 @@ void AttentionEmitter::Tiles::run() {
     e.store(zero, a.at(sums, e.constant(offset)), f32);
   });
   // Up to whole tiles: keys beyond the visible ones are masked one by one.
-  Value keys = a.visibleKeys(e.min(e.add(firstQuery, stride), a.queryCount));
+  Value keys =
+      a.visibleKeys(firstQuery, e.min(e.add(firstQuery, stride), a.queryCount));
   if (keys != a.keyCount)
     keys = e.min(
         e.mul(e.floorDiv(e.add(keys, shape.tile - 1), e.constant(shape.tile)),

@@ -381,7 +381,13 @@ Value Evaluator::attention(mv::AttentionOp op, const Point &point) {
                             ? Coordinate(0)
                             : full[rank - type.getRank() + d]);
       Value mask = evaluate(op.getMask(), at);
-      if (maskType.isInteger(1))
+      if (maskType.isInteger(64)) {
+        Value here = rowMath.scalar(s);
+        if (isa<VectorType>(mask.getType()))
+          here = e.splat(here, row.lanes);
+        mask = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, here, mask);
+      }
+      if (maskType.isInteger())
         value = laneSelect(mask, value, lowest);
       else
         value = arith::AddFOp::create(b, value, widen(mask));
@@ -418,7 +424,7 @@ Value Evaluator::attention(mv::AttentionOp op, const Point &point) {
     };
     SmallVector<Value> state = reduce({keys}, online, row.lanes, -1);
     // All keys masked: PyTorch's i1 masks give zeros, a float mask NaN.
-    if (maskType && maskType.isInteger(1)) {
+    if (maskType && maskType.isInteger()) {
       Value none = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, state[0],
                                          negativeInfinity(rowType));
       state[0] = laneSelect(none, number(0, rowType), state[0]);

@@ -62,6 +62,17 @@ torch_case("scaled_dot_product_attention[growing scores]",
 torch_case("scaled_dot_product_attention", lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
            f(1, 2, 9, 8), f(1, 2, 9, 8), f(1, 2, 9, 8), atol=5e-6,
            also=[(f(1, 2, n, 8), f(1, 2, n, 8), f(1, 2, n, 8)) for n in (1, 3, 16, 40, 150)])
+# Masks that compare positions: a cache's filled part, all of it, none of it (zero).
+for q, k in ((1, 300), (3, 300), (70, 150)):
+    for last in (0, 131, 400):
+        torch_case(f"scaled_dot_product_attention[up to {last}]",
+                   lambda q, k, v, p, last=last: F.scaled_dot_product_attention(
+                       q, k, v, attn_mask=torch.arange(k.shape[2])[None, :] <= p % 3 + last),
+                   f(1, 2, q, 20), f(1, 2, k, 20), f(1, 2, k, 20), i(q, 1), atol=5e-6)
+torch_case("scaled_dot_product_attention[after the end]",
+           lambda q, k, v: F.scaled_dot_product_attention(
+               q, k, v, attn_mask=torch.arange(150)[None, :] < torch.arange(70)[:, None] + 80),
+           f(1, 2, 70, 20), f(1, 2, 150, 20), f(1, 2, 150, 20), atol=5e-6)
 # A row that the mask empties is NaN or zero in different versions: zero here.
 torch_case("scaled_dot_product_attention[empty row]",
            lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=torch.zeros(4, 9, dtype=torch.bool)),
