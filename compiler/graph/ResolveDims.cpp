@@ -20,8 +20,8 @@
 #include "compiler/graph/Passes.h"
 #include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
 using namespace marver;

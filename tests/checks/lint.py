@@ -68,7 +68,8 @@ def main():
     cache.mkdir(parents=True, exist_ok=True)
     version = subprocess.run([TIDY, "--version"], capture_output=True, check=True).stdout
 
-    todo = []
+    # A file that several targets compile is looked at as the first of them does.
+    todo, seen = [], set()
     for entry in json.loads((build / "compile_commands.json").read_text()):
         source = Path(entry["directory"], entry["file"]).resolve()
         # Generated files are under the build folder and not ours to judge.
@@ -76,6 +77,9 @@ def main():
             continue
         if (wanted and source not in wanted) or source.suffix not in (".c", ".cpp"):
             continue
+        if source in seen:
+            continue
+        seen.add(source)
         command = shlex.split(entry["command"])
         # The command is the same in every clone but for where that is.
         portable = entry["command"].replace(str(build), "@build").replace(str(ROOT), "@root")
