@@ -15,6 +15,7 @@
 
 #include "compiler/import/onnx/Node.h"
 #include "compiler/ir/Constants.h"
+#include "marver/abi.h"
 
 using namespace mlir;
 using namespace marver;
@@ -121,7 +122,14 @@ std::optional<Dim> combine(OpsBuilder &ops, StringRef type, Dim a, Dim b,
   if (type == "Min")
     return ops.min(a, b);
   if (type == "Div") {
-    if (!numberB || *numberB == 0)
+    if (!numberB) {
+      if (isFloat || !ops.isNonNegative(a) || !ops.isNonNegative(b))
+        return std::nullopt;
+      ops.check(ops.compare(arith::CmpIPredicate::ne, b, ops.index(0)),
+                MV_FAILURE_DIVISION, "division by a dim that is 0");
+      return ops.floorDiv(a, ops.max(b, ops.index(1)));
+    }
+    if (*numberB == 0)
       return std::nullopt;
     // Of floats only what stays whole; integers round towards zero, which for a
     // dim (never negative) is down.
@@ -253,11 +261,31 @@ bool buildGather(NodeBuilder &node, const Shape &x) {
   return true;
 }
 
+/// Elements of a list of integers that is computed as a tensor.
+std::optional<Shape> elementsOf(NodeBuilder &node, size_t i) {
+  Value tensor = node.in(i);
+  auto type = tensor ? cast<RankedTensorType>(tensor.getType()) : nullptr;
+  if (!type || type.getRank() != 1 || !type.hasStaticShape() ||
+      !type.getElementType().isInteger(64) || type.getNumElements() > longest ||
+      node.value(i).isUnsigned)
+    return std::nullopt;
+  auto elements = node.ops.tensorToDims(tensor);
+  return elements ? std::optional(Shape{*elements, type.getElementType()})
+                  : std::nullopt;
+}
+
 bool buildConcat(NodeBuilder &node) {
+  // One part that is a shape makes the whole one: what is known of the others,
+  // a -1 for a Reshape, must not get lost.
+  bool isShape = false;
+  for (size_t i = 0; i < node.inputCount(); ++i)
+    isShape |= node.has(i) && node.value(i).dims.has_value();
   Dims result;
   mlir::Type element;
   for (size_t i = 0; i < node.inputCount(); ++i) {
     auto part = shapeOf(node, i);
+    if (!part && isShape)
+      part = elementsOf(node, i);
     if (!part || part->isScalar || (element && part->element != element))
       return false;
     element = part->element;
@@ -451,6 +479,8 @@ bool marver::onnx::buildShapeValue(NodeBuilder &node) {
   }
   if (type == "Where")
     return buildWhere(node);
+  if (type == "Concat")
+    return buildConcat(node);
   auto x = shapeOf(node, 0);
   if (!x)
     return false;
@@ -458,8 +488,6 @@ bool marver::onnx::buildShapeValue(NodeBuilder &node) {
     return buildFill(node, *x);
   if (type == "Range")
     return buildRange(node, *x);
-  if (type == "Concat")
-    return buildConcat(node);
   if (type == "Gather")
     return buildGather(node, *x);
   if (type == "Slice")
