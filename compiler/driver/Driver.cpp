@@ -228,6 +228,10 @@ private:
       shapes.push_back(
           {shape.name, shape.isDim,
            SmallVector<int64_t>(shape.dims.begin(), shape.dims.end())});
+    auto parameters = std::make_shared<ParameterFiles>();
+    for (const CompileOptions::ParameterFile &file : options.parameters)
+      if (llvm::Error error = parameters->open(file.scope, file.path))
+        return badInput(toString(std::move(error)));
     bool isGood = true;
     for (const CompileOptions::Graph &graph : options.graphs) {
       auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(
@@ -239,6 +243,7 @@ private:
       request.data = std::move(*buffer);
       request.entry = graph.entry;
       request.shapes = shapes;
+      request.parameters = parameters;
       request.signatureOnly = options.listInputs;
       unsigned errorsBefore = printer.count();
       OwningOpRef<ModuleOp> imported = importModel(&context, request);

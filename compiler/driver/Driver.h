@@ -49,6 +49,11 @@ struct CompileOptions {
   std::string dumpKernelsFolder;
   std::string sidecar; ///< path, or empty
   std::vector<Shape> shapes;
+  struct ParameterFile {
+    std::string scope; ///< may be empty
+    std::string path;
+  };
+  std::vector<ParameterFile> parameters;
   bool listInputs = false;
   bool time = false;
   unsigned threads = 0; ///< 0: as many as the machine has

@@ -16,6 +16,7 @@
 #ifndef MARVER_COMPILER_IMPORT_IMPORT_H
 #define MARVER_COMPILER_IMPORT_IMPORT_H
 
+#include "compiler/import/Parameters.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "llvm/ADT/SmallVector.h"
@@ -45,6 +46,9 @@ struct ImportRequest {
   /// Name of the function to make, whatever the file calls it.
   std::string entry = "main";
   llvm::SmallVector<ShapeOverride> shapes;
+  /// Files of weights that the model names; never null.
+  std::shared_ptr<const ParameterFiles> parameters =
+      std::make_shared<ParameterFiles>();
   /// Only the function's type and argument attributes are wanted: it may be a
   /// declaration, and unsupported operators do not matter.
   bool signatureOnly = false;

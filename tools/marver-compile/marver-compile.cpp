@@ -85,7 +85,7 @@ int main(int argc, char **argv) {
                "  marver-compile enc=encoder.pt2 step=step.pt2 -o both.mv",
                "marver-compile"};
   CompileOptions options;
-  std::vector<std::string> graphs, shapes;
+  std::vector<std::string> graphs, shapes, parameters;
   std::string level = "2", sidecar, winogradWeights = "made";
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option(
@@ -125,6 +125,10 @@ int main(int argc, char **argv) {
   app.add_option("--shape", shapes,
                  "INPUT:1x3x224x224 or DIM=300; INPUT is a name or a number")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--parameters", parameters,
+                 "SCOPE=FILE or FILE: an .irpa, .safetensors or .gguf file of "
+                 "weights that an .mlir file names")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_flag("--list-inputs", options.listInputs,
                "print the model's inputs and their shapes, then stop");
   app.add_flag("--time", options.time, "print the time of each stage and pass");
@@ -141,6 +145,13 @@ int main(int argc, char **argv) {
     app.parse(arguments);
     for (const std::string &text : graphs)
       options.graphs.push_back(parseGraph(text));
+    for (const std::string &text : parameters) {
+      // The scope ends at the first `=`.
+      const size_t equals = text.find('=');
+      const bool hasScope = equals != std::string::npos;
+      options.parameters.push_back({hasScope ? text.substr(0, equals) : "",
+                                    hasScope ? text.substr(equals + 1) : text});
+    }
     for (const std::string &text : shapes)
       options.shapes.push_back(parseShape(text));
     options.optimization = std::stoi(level);

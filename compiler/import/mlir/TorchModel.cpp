@@ -42,7 +42,7 @@ OwningOpRef<ModuleOp> importTorchFunction(func::FuncOp function,
     onnx::loadDialects(context);
     return onnx::Importer(context, request, read->model).run();
   }
-  TorchWeights weights(resources);
+  TorchWeights weights(resources, *request.parameters);
   std::unique_ptr<torch::Program> program = readTorchProgram(function, weights);
   if (!program)
     return nullptr;

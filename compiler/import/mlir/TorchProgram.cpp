@@ -44,8 +44,54 @@ std::optional<StringRef> torchArgumentNames(StringRef target) {
   return std::nullopt;
 }
 
+static Error makeError(const Twine &message) {
+  return createStringError(inconvertibleErrorCode(), message);
+}
+
 Expected<ElementsAttr> TorchWeights::get(const InputSpec &spec) {
-  return resources.get(constants.lookup(spec.source));
+  auto found = external.find(spec.source);
+  return found != external.end() ? found->second
+                                 : resources.get(constants.lookup(spec.source));
+}
+
+/// `"text"` at the start of `rest`.
+static std::optional<StringRef> takeQuoted(StringRef &rest) {
+  rest = rest.ltrim();
+  if (!rest.consume_front("\""))
+    return std::nullopt;
+  auto [text, after] = rest.split('"');
+  rest = after;
+  return text;
+}
+
+Error TorchWeights::add(StringRef name, Attribute value) {
+  if (auto elements = dyn_cast_or_null<ElementsAttr>(value)) {
+    constants[name] = elements;
+    return resources.check(elements);
+  }
+  auto opaque = dyn_cast_or_null<OpaqueAttr>(value);
+  StringRef text = opaque ? opaque.getAttrData() : "";
+  if (!text.consume_front("parameter.named<"))
+    return makeError("the constant has no value that is supported");
+  auto type = dyn_cast<RankedTensorType>(opaque.getType());
+  StringRef scope;
+  std::optional<StringRef> key = takeQuoted(text);
+  text = text.ltrim();
+  if (key && text.consume_front("::")) {
+    scope = *key;
+    key = takeQuoted(text);
+  }
+  if (!type || !type.hasStaticShape() || !key)
+    return makeError("the parameter's name or type is damaged");
+  if (auto integer = dyn_cast<IntegerType>(type.getElementType()))
+    type = type.clone(IntegerType::get(type.getContext(), integer.getWidth()));
+  if (!type.getElementType().isIntOrFloat())
+    return makeError("the parameter's element type is not supported");
+  Expected<ElementsAttr> constant = parameters.get(scope, *key, type);
+  if (!constant)
+    return constant.takeError();
+  external[name] = *constant;
+  return Error::success();
 }
 
 namespace {
@@ -343,10 +389,9 @@ bool Reader::readConstant(Operation *op, StringRef kind) {
 
 /// The operation's result is the constant `value`.
 void Reader::addWeight(Operation *op, StringRef name, Attribute value) {
-  auto elements = dyn_cast_or_null<ElementsAttr>(value);
-  if (!elements || op->getNumResults() != 1)
-    return fail(op, "the constant has no value that is supported");
-  if (Error error = weights.check(elements))
+  if (op->getNumResults() != 1)
+    return fail(op, "the constant has no result");
+  if (Error error = weights.add(name, value))
     return fail(op, toString(std::move(error)));
   InputSpec spec;
   spec.kind = InputSpec::Constant;
@@ -355,7 +400,6 @@ void Reader::addWeight(Operation *op, StringRef name, Attribute value) {
   if (spec.value.kind != Argument::Tensor)
     return;
   program->inputs.push_back(spec);
-  weights.constants[name] = elements;
 }
 
 void Reader::readGlobal(Operation *op) {

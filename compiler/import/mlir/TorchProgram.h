@@ -22,6 +22,7 @@
 #ifndef MARVER_COMPILER_IMPORT_MLIR_TORCHPROGRAM_H
 #define MARVER_COMPILER_IMPORT_MLIR_TORCHPROGRAM_H
 
+#include "compiler/import/Parameters.h"
 #include "compiler/import/mlir/Resources.h"
 #include "compiler/import/torch/Weights.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -31,18 +32,21 @@ namespace marver {
 /// Constants of the module by the names that the program has for them.
 class TorchWeights : public torch::WeightSource {
 public:
-  explicit TorchWeights(Resources &resources) : resources(resources) {}
+  TorchWeights(Resources &resources, const ParameterFiles &parameters)
+      : resources(resources), parameters(parameters) {}
 
   llvm::Expected<mlir::ElementsAttr> get(const torch::InputSpec &spec) override;
 
-  llvm::Error check(mlir::ElementsAttr value) const {
-    return resources.check(value);
-  }
-
-  llvm::StringMap<mlir::ElementsAttr> constants;
+  /// Gives `name` the constant `value` of the module: elements, or
+  /// #flow.parameter.named<"scope"::"key">. The error is that `get` would give,
+  /// as far as it is known without decoding.
+  llvm::Error add(llvm::StringRef name, mlir::Attribute value);
 
 private:
   Resources &resources;
+  const ParameterFiles &parameters;
+  /// Constants of the module, and those that are from other files.
+  llvm::StringMap<mlir::ElementsAttr> constants, external;
 };
 
 /// Reads `function`; null after errors were reported, all that were found.
