@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "compiler/driver/Pipeline.h"
 #include "compiler/import/Import.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
@@ -65,7 +66,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static unsigned runs = 0;
   if (runs++ % 256 == 0) { // constants stay until their context goes
     delete context;
-    context = new mlir::MLIRContext(mlir::MLIRContext::Threading::DISABLED);
+    mlir::DialectRegistry registry;
+    registerDialects(registry);
+    context =
+        new mlir::MLIRContext(registry, mlir::MLIRContext::Threading::DISABLED);
   }
   unsigned errors = 0;
   mlir::ScopedDiagnosticHandler handler(context, [&](mlir::Diagnostic &error) {

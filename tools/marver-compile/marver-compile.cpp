@@ -8,6 +8,7 @@
 #include "compiler/driver/Driver.h"
 #include "marver/abi.h"
 #include "marver/format.h"
+#include "tools/marver-compile/IreeFlags.h"
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <iostream>
@@ -55,7 +56,7 @@ static CompileOptions::Shape parseShape(const std::string &text) {
 }
 
 /// Options that only exist once their spelling is settled: `-` and `_` are
-/// equal in flags, as in IREE's tools.
+/// equal in flags, as in IREE's tools, whose flags are taken too.
 static std::vector<std::string> normalizeFlags(int argc, char **argv) {
   std::vector<std::string> arguments;
   bool isFlag = true;
@@ -76,7 +77,7 @@ static std::vector<std::string> normalizeFlags(int argc, char **argv) {
     if (isFlag && argument == "--sidecar")
       arguments.emplace_back();
   }
-  return arguments;
+  return translateIreeFlags(arguments);
 }
 
 int main(int argc, char **argv) {

@@ -8,7 +8,7 @@
 #include "compiler/import/mlir/Resources.h"
 #include "compiler/ir/Constants.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
-#include "llvm/ADT/ScopeExit.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Endian.h"
 #include "llvm/Support/Format.h"
 
