@@ -7,8 +7,9 @@
 //
 // Each row is one kernel as the compiler schedules it, on one thread, for this
 // machine's CPU (--cpu=NAME for another): `conv/C/F/H/W/K/stride`,
-// `depthwise/C/H/W/K/stride`, `matmul/M/N/K`, `pool/C/H/W/K/stride`, sizes of
-// the result. Flags are Google Benchmark's; --schedules prints what was chosen.
+// `winograd/C/F/H/W/outputs of a tile/stride`, `depthwise/C/H/W/K/stride`,
+// `matmul/M/N/K`, `pool/C/H/W/K/stride`, sizes of the result. Flags are Google
+// Benchmark's; --schedules prints what was chosen.
 //
 //===----------------------------------------------------------------------===//
 
@@ -58,6 +59,32 @@ Row conv(const TargetInfo &target, int64_t c, int64_t f, int64_t h, int64_t w,
   row.name = "conv/" + std::to_string(c) + "/" + std::to_string(f) + "/" +
              std::to_string(h) + "/" + std::to_string(w) + "/" +
              std::to_string(k) + "/" + std::to_string(s);
+  return row;
+}
+
+/// A 3x3 convolution by Winograd's algorithm with tiles of `outputs` per dim,
+/// on weights that are transformed already. FLOPs are the definition's.
+Row winograd(const TargetInfo &target, int64_t c, int64_t f, int64_t h,
+             int64_t w, int64_t outputs, int64_t s) {
+  int64_t inputs = (outputs - 1) * s + 3;
+  int64_t width = std::min<int64_t>(ceilDiv(f, target.lanes), 2) * target.lanes;
+  Row row;
+  Shape in = {1, c, (h - 1) * s + 3, (w - 1) * s + 3}, out = {1, f, h, w};
+  row.kernel.operands = {blockedShape(in, target.lanes),
+                         {ceilDiv(f, width), inputs * inputs, c, width},
+                         {ceilDiv(f, target.lanes) * target.lanes}};
+  row.kernel.result = blockedShape(out, target.lanes);
+  row.kernel.body = "%result = mv.winograd_conv %0, %1 bias %2 {outputs = " +
+                    std::to_string(outputs) +
+                    ", window = 3, stride = " + std::to_string(s) +
+                    ", in_channels = " + std::to_string(c) +
+                    ", out_channels = " + std::to_string(f) + "} : (" +
+                    row.kernel.type(0) + ", " + row.kernel.type(1) + ", " +
+                    row.kernel.type(2) + ") -> " + row.kernel.type(3);
+  row.flops = 2.0 * c * f * h * w * 9;
+  row.name = "winograd/" + std::to_string(c) + "/" + std::to_string(f) + "/" +
+             std::to_string(h) + "/" + std::to_string(w) + "/" +
+             std::to_string(outputs) + "/" + std::to_string(s);
   return row;
 }
 
@@ -180,35 +207,41 @@ Row pool(const TargetInfo &target, int64_t c, int64_t h, int64_t w, int64_t k,
 }
 
 std::vector<Row> rows(const TargetInfo &t) {
-  return {// MobileNetV2
-          conv(t, 3, 32, 112, 112, 3, 2, /*blocked=*/false),
-          conv(t, 32, 16, 112, 112, 1, 1), conv(t, 16, 96, 112, 112, 1, 1),
-          conv(t, 96, 24, 56, 56, 1, 1), conv(t, 24, 144, 56, 56, 1, 1),
-          conv(t, 144, 32, 28, 28, 1, 1), conv(t, 32, 192, 28, 28, 1, 1),
-          conv(t, 384, 64, 14, 14, 1, 1), conv(t, 96, 576, 14, 14, 1, 1),
-          conv(t, 576, 160, 7, 7, 1, 1), conv(t, 160, 960, 7, 7, 1, 1),
-          conv(t, 320, 1280, 7, 7, 1, 1), packedMatmul(t, 1, 1001, 1280),
-          depthwise(t, 32, 112, 112, 3, 1), depthwise(t, 96, 56, 56, 3, 2),
-          depthwise(t, 192, 28, 28, 3, 1), depthwise(t, 384, 14, 14, 3, 1),
-          depthwise(t, 960, 7, 7, 3, 1), depthwise(t, 240, 28, 28, 5, 1),
-          // YOLOX-S
-          conv(t, 12, 32, 320, 320, 3, 1), conv(t, 32, 64, 160, 160, 3, 2),
-          conv(t, 32, 32, 160, 160, 3, 1), conv(t, 64, 128, 80, 80, 3, 2),
-          conv(t, 64, 64, 80, 80, 3, 1), conv(t, 128, 256, 40, 40, 3, 2),
-          conv(t, 128, 128, 40, 40, 3, 1), conv(t, 256, 256, 20, 20, 3, 1),
-          conv(t, 128, 128, 80, 80, 3, 1), conv(t, 64, 32, 160, 160, 1, 1),
-          conv(t, 256, 128, 40, 40, 1, 1), conv(t, 1024, 512, 20, 20, 1, 1),
-          conv(t, 128, 80, 80, 80, 1, 1), pool(t, 256, 20, 20, 5, 1),
-          pool(t, 256, 20, 20, 13, 1), pool(t, 64, 56, 56, 3, 2),
-          // QuartzNet 15x5
-          pointwise(t, 256, 256, 150), pointwise(t, 512, 512, 150),
-          pointwise(t, 1024, 29, 150), depthwise1d(t, 256, 150, 33, 1),
-          depthwise1d(t, 512, 150, 75, 1), depthwise1d(t, 512, 150, 87, 2),
-          // Whisper tiny
-          packedMatmul(t, 1500, 384, 384), packedMatmul(t, 1500, 1536, 384),
-          packedMatmul(t, 1500, 384, 1536), packedMatmul(t, 1, 384, 384),
-          packedMatmul(t, 1, 51865, 384), matmul(6, 1500, 1500, 64, true),
-          matmul(6, 1500, 64, 1500, false), packedMatmul(t, 1024, 1024, 1024)};
+  return {
+      // MobileNetV2
+      conv(t, 3, 32, 112, 112, 3, 2, /*blocked=*/false),
+      conv(t, 32, 16, 112, 112, 1, 1), conv(t, 16, 96, 112, 112, 1, 1),
+      conv(t, 96, 24, 56, 56, 1, 1), conv(t, 24, 144, 56, 56, 1, 1),
+      conv(t, 144, 32, 28, 28, 1, 1), conv(t, 32, 192, 28, 28, 1, 1),
+      conv(t, 384, 64, 14, 14, 1, 1), conv(t, 96, 576, 14, 14, 1, 1),
+      conv(t, 576, 160, 7, 7, 1, 1), conv(t, 160, 960, 7, 7, 1, 1),
+      conv(t, 320, 1280, 7, 7, 1, 1), packedMatmul(t, 1, 1001, 1280),
+      depthwise(t, 32, 112, 112, 3, 1), depthwise(t, 96, 56, 56, 3, 2),
+      depthwise(t, 192, 28, 28, 3, 1), depthwise(t, 384, 14, 14, 3, 1),
+      depthwise(t, 960, 7, 7, 3, 1), depthwise(t, 240, 28, 28, 5, 1),
+      // YOLOX-S
+      conv(t, 12, 32, 320, 320, 3, 1), conv(t, 32, 64, 160, 160, 3, 2),
+      conv(t, 32, 32, 160, 160, 3, 1), conv(t, 64, 128, 80, 80, 3, 2),
+      conv(t, 64, 64, 80, 80, 3, 1), conv(t, 128, 256, 40, 40, 3, 2),
+      conv(t, 128, 128, 40, 40, 3, 1), conv(t, 256, 256, 20, 20, 3, 1),
+      conv(t, 128, 128, 80, 80, 3, 1), conv(t, 64, 32, 160, 160, 1, 1),
+      conv(t, 256, 128, 40, 40, 1, 1), conv(t, 1024, 512, 20, 20, 1, 1),
+      conv(t, 128, 80, 80, 80, 1, 1), pool(t, 256, 20, 20, 5, 1),
+      pool(t, 256, 20, 20, 13, 1), pool(t, 64, 56, 56, 3, 2),
+      winograd(t, 32, 32, 160, 160, 4, 1), winograd(t, 64, 64, 80, 80, 4, 1),
+      winograd(t, 128, 128, 80, 80, 4, 1), winograd(t, 128, 128, 40, 40, 4, 1),
+      winograd(t, 256, 256, 20, 20, 4, 1), winograd(t, 32, 64, 160, 160, 2, 2),
+      winograd(t, 64, 128, 80, 80, 2, 2), winograd(t, 128, 256, 40, 40, 2, 2),
+      winograd(t, 256, 512, 20, 20, 2, 2),
+      // QuartzNet 15x5
+      pointwise(t, 256, 256, 150), pointwise(t, 512, 512, 150),
+      pointwise(t, 1024, 29, 150), depthwise1d(t, 256, 150, 33, 1),
+      depthwise1d(t, 512, 150, 75, 1), depthwise1d(t, 512, 150, 87, 2),
+      // Whisper tiny
+      packedMatmul(t, 1500, 384, 384), packedMatmul(t, 1500, 1536, 384),
+      packedMatmul(t, 1500, 384, 1536), packedMatmul(t, 1, 384, 384),
+      packedMatmul(t, 1, 51865, 384), matmul(6, 1500, 1500, 64, true),
+      matmul(6, 1500, 64, 1500, false), packedMatmul(t, 1024, 1024, 1024)};
 }
 
 void time(benchmark::State &state, const Row &row, const std::string &cpu,

@@ -45,6 +45,22 @@ struct ContractionBytes {
   int64_t inputRow; ///< of one output row's new input rows, all channels
 };
 
+/// A multiple of `step` near `strip` whose last strip is as long as the others,
+/// as nearly as possible: threads get equal numbers of strips.
+int64_t evenStrip(int64_t length, int64_t strip, int64_t step) {
+  if (strip >= length)
+    return strip;
+  auto waste = [&](int64_t s) { return ceilDiv(length, s) * s - length; };
+  int64_t best = strip;
+  for (int64_t s = roundUp(ceilDiv(strip * 2, 3), step); s <= strip * 4 / 3;
+       s += step)
+    if (waste(s) < waste(best) ||
+        (waste(s) == waste(best) &&
+         std::abs(s - strip) <= std::abs(best - strip)))
+      best = s;
+  return best;
+}
+
 /// How the pixels and the panels of a contraction are dealt out. Rows (or, with
 /// one row, pixels) come first, because neighbouring layers then leave each
 /// thread's data in its own cache; panels are split where the rows do not
@@ -78,6 +94,8 @@ Split splitContraction(const ContractionShape &shape, const TileChoice &tile,
     strip = std::min(strip, std::max(ceilDiv(length, wanted), least));
   }
   strip = std::max(roundUp(strip, step), step);
+  if (!isDynamic(alongRow ? shape.width : shape.rows))
+    strip = evenStrip(length, strip, step);
   bool whole =
       strip >= length && !isDynamic(alongRow ? shape.width : shape.rows);
   int64_t strips = whole ? 1 : ceilDiv(length, strip);

@@ -208,7 +208,7 @@ private:
   /// or nearly so. If not, the values go through memory between the passes,
   /// and each pass is a loop.
   bool fitsRegisters(int64_t count) const {
-    return count <= e.target().vectorRegisters * 5 / 4;
+    return count <= e.target().vectorRegisters;
   }
 
   Value at(Value base, int64_t row, int64_t column, int64_t columns) {
