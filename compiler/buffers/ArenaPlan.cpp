@@ -30,11 +30,12 @@ static SmallVector<int64_t> bySize(ArrayRef<ArenaItem> items) {
   return order;
 }
 
-ArenaOffsets planOffsets(ArrayRef<ArenaItem> items) {
+/// Places the items in this order, each at the lowest free offset.
+static ArenaOffsets place(ArrayRef<ArenaItem> items, ArrayRef<int64_t> order) {
   ArenaOffsets plan;
   plan.offsets.resize(items.size());
   SmallVector<int64_t> placed; // by offset
-  for (int64_t number : bySize(items)) {
+  for (int64_t number : order) {
     int64_t bytes = alignTo(items[number].bytes, MV_ALIGNMENT);
     int64_t offset = 0;
     for (int64_t other : placed) {
@@ -55,6 +56,29 @@ ArenaOffsets planOffsets(ArrayRef<ArenaItem> items) {
                   number);
   }
   return plan;
+}
+
+ArenaOffsets planOffsets(ArrayRef<ArenaItem> items) {
+  SmallVector<int64_t> order = bySize(items);
+  ArenaOffsets best = place(items, order), plan = best;
+  int64_t bound = lowerBound(items);
+  // Rounds that a graph of thousands of buffers can afford.
+  auto count = int64_t(items.size());
+  int64_t rounds =
+      std::min<int64_t>(200, (20 << 20) / std::max<int64_t>(count * count, 1));
+  for (; rounds > 0 && best.bytes > bound; --rounds) {
+    // Whatever ends at the top was placed too late: it goes first.
+    auto top = llvm::find_if(order, [&](int64_t number) {
+      return plan.offsets[number] +
+                 int64_t(alignTo(items[number].bytes, MV_ALIGNMENT)) ==
+             plan.bytes;
+    });
+    std::rotate(order.begin(), top, std::next(top));
+    plan = place(items, order);
+    if (plan.bytes < best.bytes)
+      best = plan;
+  }
+  return best;
 }
 
 SmallVector<int64_t> planSlots(ArrayRef<ArenaItem> items) {

@@ -31,7 +31,9 @@ struct ArenaOffsets {
 /// Places items of known sizes: the largest first, each at the lowest offset
 /// that no item alive at the same time occupies (greedy by size, as in
 /// Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
-/// Inference", 2020).
+/// Inference", 2020); while that needs more than the lower bound, the item at
+/// the top is placed first and all others again, for a limited number of rounds
+/// ("squeaky wheel" optimization, Joslin and Clements, 1999).
 ArenaOffsets planOffsets(llvm::ArrayRef<ArenaItem> items);
 
 /// Shares slots between items whose lifetimes do not meet; the slot of each

@@ -216,6 +216,9 @@ private:
       }
     }
     ArenaOffsets plan = planOffsets(fixedItems);
+    if (symbolicItems.empty())
+      func->setAttr("mv.arena_bound",
+                    b.getI64IntegerAttr(lowerBound(fixedItems)));
     for (auto [root, offset] : llvm::zip_equal(fixed, plan.offsets))
       offsets[root] = b.getIndexAttr(offset);
 

@@ -411,11 +411,27 @@ private:
            isGood;
   }
 
+  /// A line per launch, and below it why its kernel is what it is.
+  static void explain(const SidecarContents &contents) {
+    for (auto [number, kernel] : llvm::enumerate(contents.kernels)) {
+      llvm::errs() << number << " " << kernel.family << " " << kernel.operation
+                   << " " << kernel.shapes << "\n";
+      SmallVector<StringRef> lines;
+      StringRef(kernel.reason).split(lines, '\n', -1, /*KeepEmpty=*/false);
+      if (lines.empty())
+        lines.push_back("element by element: no choice to make");
+      for (StringRef line : lines)
+        llvm::errs() << "    " << line << "\n";
+    }
+  }
+
   int package(NativeModule native) {
     FailureOr<PackagedModule> packaged =
         packageModule(*module, std::move(native), pipeline.target);
     if (failed(packaged))
       return internalFailure(Stage::Package);
+    if (options.explain)
+      explain(packaged->sidecar);
     auto file = OutputFile::create(options.output);
     if (!file)
       return badInput(toString(file.takeError()));

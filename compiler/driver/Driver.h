@@ -55,6 +55,7 @@ struct CompileOptions {
   };
   std::vector<ParameterFile> parameters;
   bool listInputs = false;
+  bool explain = false; ///< print why each kernel is what it is
   bool time = false;
   unsigned threads = 0; ///< 0: as many as the machine has
   std::string crashIn;  ///< a pass to crash in, to test what follows

@@ -94,6 +94,8 @@ LogicalResult describeEntry(func::FuncOp entry, const NativeModule::Entry &code,
   point.scratchBytes = code.scratchBytes;
   EntryDescription words;
   words.name = point.name;
+  if (auto bound = entry->getAttrOfType<IntegerAttr>("mv.arena_bound"))
+    words.arenaBound = bound.getInt();
   if (failed(describeTensors(entry, "mv.inputs", point.interface.inputs,
                              words.inputs)) ||
       failed(describeTensors(entry, "mv.outputs", point.interface.outputs,
@@ -149,6 +151,21 @@ std::string describeSchedule(mv::KernelOp kernel) {
                           stream << attribute.getName().getValue() << "=";
                           attribute.getValue().print(stream, true);
                         });
+  return text;
+}
+
+/// Why the kernel is what it is, in words; of a chain, of its parts as well.
+std::string describeReason(DictionaryAttr schedule) {
+  std::string text;
+  auto add = [&](const llvm::Twine &part) {
+    text += (text.empty() ? "" : "\n") + part.str();
+  };
+  for (StringRef key : {"reason", "refused"})
+    if (auto reason = schedule.getAs<StringAttr>(key))
+      add(reason.getValue());
+  for (NamedAttribute attribute : schedule)
+    if (auto part = dyn_cast<DictionaryAttr>(attribute.getValue()))
+      add(attribute.getName().getValue() + ": " + describeReason(part));
   return text;
 }
 
@@ -245,6 +262,7 @@ void describeLaunches(ModuleOp module, PackagedModule &result) {
       words.location = place.file;
       words.shapes = describeShapes(launch);
       words.schedule = describeSchedule(kernel);
+      words.reason = describeReason(kernel.getSchedule());
       words.flops = flopsOf(kernel);
       words.bytes = bytesOf(launch);
       result.sidecar.kernels.push_back(std::move(words));

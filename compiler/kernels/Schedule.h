@@ -24,6 +24,7 @@
 //   rows     conv_depthwise: rows of the result that a parallel index does
 //   bands    conv_depthwise: parts of the rows that come first in the division
 //   conv, depthwise  conv_depthwise: the schedules of its parts
+//   refused  why a faster way was not taken, in words
 //   prefetch contraction: the next panel's weights are prefetched
 //   prefetch_rows  contraction: so is the input of the next tiles
 //

@@ -65,7 +65,8 @@ std::vector<uint8_t> marver::writeSidecar(const SidecarContents &contents,
            mv_sidecar_entry{strings.add(entry.name), nameCount,
                             static_cast<uint32_t>(entry.inputs.size()),
                             static_cast<uint32_t>(entry.outputs.size()),
-                            static_cast<uint32_t>(entry.symbols.size()), 0});
+                            static_cast<uint32_t>(entry.symbols.size()), 0,
+                            entry.arenaBound});
     for (const auto *names : {&entry.inputs, &entry.outputs, &entry.symbols})
       for (const std::string &name : *names) {
         append(tables[MV_SIDECAR_NAMES], strings.add(name));

@@ -31,6 +31,7 @@ struct KernelDescription {
   std::string schedule;  ///< tile, order of loops, reason
   int64_t flops = -1;    ///< of one launch, -1 where it depends on dims
   int64_t bytes = -1;    ///< read and written at least, -1 likewise
+  std::string reason{};  ///< of the schedule, and what was refused; not stored
 };
 
 /// A place of failures: the number that `mv_call::status` carries.
@@ -42,6 +43,7 @@ struct PlaceDescription {
 struct EntryDescription {
   std::string name;
   std::vector<std::string> inputs, outputs, symbols;
+  int64_t arenaBound = -1; ///< bytes that are needed at one time at least
 };
 
 struct SidecarContents {

@@ -213,6 +213,22 @@ def list_inputs_and_signature(c):
 
 
 @check
+def kernels_are_explained(c):
+    result = c.run("marver-compile", c.onnx, "-o", c.folder / "explained.mv", "--explain")
+    text = result.stderr.decode()
+    expect(result.returncode == 0 and "contraction" in text and "split by" in text, f"--explain: {text!r}")
+
+
+@check
+def statistics_name_the_arena_and_its_bound(c):
+    module = c.folder / "described.mv"
+    c.tools("marver-compile", c.onnx, "-o", module, "--sidecar")
+    result = c.run("marver-run", module, "--input=1x128xf32=1", "--print-statistics")
+    text = result.stderr.decode()
+    expect("arena bytes" in text and "arena lower bound" in text, f"--print-statistics: {text!r}")
+
+
+@check
 def shapes_are_fixed_on_request(c):
     for option in ("--shape=batch=7", "--shape=x:7x128", "--shape=0:7x128"):
         module = c.folder / "seven.mv"

@@ -313,6 +313,9 @@ void marver::printStatistics(const LoadedModule &loaded,
   line("kernel launches", statistics.launches);
   line("allocations", statistics.allocations);
   line("arena bytes", statistics.arena_bytes);
+  const Sidecar::Entry *entry = loaded.sidecar.findEntry(loaded.function);
+  if (entry && entry->arenaBound >= 0)
+    line("arena lower bound", static_cast<uint64_t>(entry->arenaBound));
   line("scratch bytes", statistics.scratch_bytes);
   line("output bytes", statistics.output_bytes);
   line("grown bytes", statistics.grown_bytes);

@@ -87,6 +87,7 @@ public:
       entry.inputs = take(record.input_count);
       entry.outputs = take(record.output_count);
       entry.symbols = take(record.symbol_count);
+      entry.arenaBound = record.arena_bound;
       sidecar.entries.push_back(std::move(entry));
     }
   }

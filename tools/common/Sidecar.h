@@ -27,6 +27,7 @@ struct Sidecar {
   struct Entry {
     std::string name;
     std::vector<std::string> inputs, outputs, symbols;
+    int64_t arenaBound = -1; ///< the least that any arena needs; -1: not known
   };
 
   std::vector<Kernel> kernels;

@@ -132,6 +132,10 @@ int main(int argc, char **argv) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_flag("--list-inputs", options.listInputs,
                "print the model's inputs and their shapes, then stop");
+  app.add_flag(
+      "--explain", options.explain,
+      "print why each kernel has its algorithm and tiles, and what was "
+      "refused");
   app.add_flag("--time", options.time, "print the time of each stage and pass");
   app.add_option("--threads", options.threads,
                  "threads to compile with (default: all)");

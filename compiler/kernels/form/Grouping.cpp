@@ -353,8 +353,13 @@ private:
       std::optional<KernelChoice> choice =
           chooseConvDepthwise(conv, producer->choice, pad, depthwise,
                               group.choice, target, refusal);
-      if (!choice)
+      if (!choice) {
+        NamedAttrList schedule(group.choice.schedule);
+        schedule.set("refused",
+                     StringAttr::get(depthwise.getContext(), refusal));
+        group.choice.schedule = schedule.getDictionary(depthwise.getContext());
         continue;
+      }
       group.choice = *choice;
       group.ops.insert_range(producer->ops);
       joined.insert(producer->root);

@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-#define MV_SIDECAR_VERSION 1
+#define MV_SIDECAR_VERSION 2
 #define MV_SIDECAR_MAGIC "\x8dMVDBG\r\n"
 #define MV_SIDECAR_MAGIC_SIZE 8
 
@@ -77,6 +77,8 @@ typedef struct mv_sidecar_entry {
   uint32_t output_count;
   uint32_t symbol_count;
   uint32_t reserved;
+  int64_t arena_bound; /**< bytes of the tensors that are alive at one time, at
+                          their largest; -1 where it depends on dims */
 } mv_sidecar_entry;
 
 #ifdef __cplusplus

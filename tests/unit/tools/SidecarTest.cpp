@@ -20,7 +20,7 @@ static std::vector<uint8_t> example() {
       {"k0", "matmul", "Gemm", "net.py:3", "1x2xf32", "8x48", 100, 200},
       {"k1", "pointwise", "", "net.py:3", "", "", -1, -1}};
   contents.places = {{"", ""}, {"index of Gather", "net.py:9"}, {"", "net.py"}};
-  contents.entries = {{"main", {"x", ""}, {"y"}, {"batch"}},
+  contents.entries = {{"main", {"x", ""}, {"y"}, {"batch"}, 4096},
                       {"step", {}, {"y"}, {}}};
   BuildId buildId;
   for (size_t i = 0; i < buildId.size(); ++i)
@@ -50,7 +50,9 @@ TEST(Sidecar, WrittenAndRead) {
   EXPECT_EQ(main->inputs, (std::vector<std::string>{"x", ""}));
   EXPECT_EQ(main->outputs, (std::vector<std::string>{"y"}));
   EXPECT_EQ(main->symbols, (std::vector<std::string>{"batch"}));
+  EXPECT_EQ(main->arenaBound, 4096);
   ASSERT_NE(sidecar.findEntry("step"), nullptr);
+  EXPECT_EQ(sidecar.findEntry("step")->arenaBound, -1);
   EXPECT_EQ(sidecar.findEntry("stop"), nullptr);
 }
 
