@@ -285,5 +285,5 @@ void AttentionEmitter::Rows::prefetchRow(Value tensor, Value row) {
   int64_t bytes = buffer->elementType.getIntOrFloatBitWidth() / 8;
   for (int64_t i = 0; i < size; i += kLineBytes / bytes)
     e.prefetch(e.address(pointer, buffer->elementType, e.constant(i)),
-               /*write=*/false, /*locality=*/2);
+               /*write=*/false, /*locality=*/3);
 }
