@@ -362,46 +362,61 @@ private:
           e.address(products, f32,
                     e.add(e.mul(slot, plan.positions * plan.panelWidth),
                           e.mul(e.sub(outputBlock, block), lanes)));
-      SmallVector<SmallVector<Value>> columns;
-      for (int64_t j = 0; j < plan.columns.inputs; ++j) {
-        SmallVector<Value> values;
-        for (int64_t i = 0; i < plan.rows.inputs; ++i)
-          values.push_back(
-              e.load(e.address(source, f32,
-                               e.constant((i * plan.columns.inputs + j) *
-                                          plan.panelWidth)),
-                     f32, lanes));
-        columns.push_back(multiplyMatrix(e, plan.rows.output, values));
-      }
-      SmallVector<Value> results;
-      for (int64_t i = 0; i < sizes[0]; ++i) {
-        SmallVector<Value> values;
-        for (ArrayRef<Value> column : columns)
-          values.push_back(column[i]);
-        llvm::append_range(results,
-                           multiplyMatrix(e, plan.columns.output, values));
-      }
-      if (plan.conv.getBias()) {
-        Value bias = e.load(
+      Value bias;
+      if (plan.conv.getBias())
+        bias = e.load(
             e.address(e.input(plan.conv.getBias()), e.mul(outputBlock, lanes)),
             f32, lanes);
-        for (Value &value : results)
-          value = arith::AddFOp::create(e.builder(), value, bias);
-      }
-      epilogue.write(
-          sizes, results,
-          [&](ArrayRef<Coordinate> at) {
-            CoordinateMath math(e, lanes);
-            Point point;
-            point.lanes = lanes;
-            point.at = {math.of(image), math.of(outputBlock)};
-            if (plan.rank == 2)
-              point.at.push_back(math.add(math.of(row), at[0]));
-            point.at.push_back(math.add(math.of(column), at[1]));
-            point.at.push_back(Coordinate(Value(), 0, /*stride=*/1));
-            return point;
+      auto write = [&](ArrayRef<int64_t> sizes, ArrayRef<Value> results,
+                       Value row, ArrayRef<Value> limits) {
+        epilogue.write(
+            sizes, results,
+            [&](ArrayRef<Coordinate> at) {
+              CoordinateMath math(e, lanes);
+              Point point;
+              point.lanes = lanes;
+              point.at = {math.of(image), math.of(outputBlock)};
+              if (plan.rank == 2)
+                point.at.push_back(math.add(math.of(row), at[0]));
+              point.at.push_back(math.add(math.of(column), at[1]));
+              point.at.push_back(Coordinate(Value(), 0, /*stride=*/1));
+              return point;
+            },
+            limits);
+      };
+      // All results at once where they stay in registers, or row by row.
+      bool isWhole = fitsRegisters(sizes[0] * plan.columns.inputs);
+      SmallVector<Value> all;
+      transform(
+          plan.rows.output, plan.columns.output,
+          [&](Value j) {
+            Value first = e.address(source, f32, e.mul(j, plan.panelWidth));
+            SmallVector<Value> values;
+            for (int64_t i = 0; i < plan.rows.inputs; ++i)
+              values.push_back(
+                  e.load(e.address(first, f32,
+                                   e.constant(i * plan.columns.inputs *
+                                              plan.panelWidth)),
+                         f32, lanes));
+            return values;
           },
-          limits);
+          [&](Value i, ArrayRef<Value> values) {
+            SmallVector<Value> results(values);
+            if (bias)
+              for (Value &value : results)
+                value = arith::AddFOp::create(e.builder(), value, bias);
+            if (isWhole) {
+              llvm::append_range(all, results);
+              return;
+            }
+            SmallVector<Value> rowLimits(limits);
+            if (!limits.empty())
+              rowLimits[0] = e.min(e.max(e.sub(limits[0], i), e.constant(0)),
+                                   e.constant(1));
+            write({1, sizes[1]}, results, e.add(row, i), rowLimits);
+          });
+      if (isWhole)
+        write(sizes, all, row, limits);
     });
   }
 
