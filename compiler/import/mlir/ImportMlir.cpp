@@ -24,6 +24,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/MLProgram/IR/MLProgram.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Parser/Parser.h"
@@ -377,10 +378,49 @@ void lowerAssertions(ModuleOp module) {
   });
 }
 
+/// Globals of ml_program that are never written are constants; the others would
+/// be state.
+LogicalResult lowerGlobals(ModuleOp module) {
+  bool isGood = true;
+  module.walk([&](ml_program::GlobalStoreOp op) {
+    op.emitError("models with state are not supported yet: make what is "
+                 "stored an argument and a result");
+    isGood = false;
+  });
+  if (!isGood)
+    return failure();
+  SymbolTableCollection symbols;
+  auto replace = [&](Operation *load, SymbolRefAttr name) {
+    auto global =
+        symbols.lookupNearestSymbolFrom<ml_program::GlobalOp>(load, name);
+    auto value = global ? dyn_cast_or_null<TypedAttr>(
+                              global.getValue().value_or(Attribute()))
+                        : TypedAttr();
+    if (!value || value.getType() != load->getResult(0).getType()) {
+      load->emitError() << "the global " << name << " has no value";
+      isGood = false;
+      return;
+    }
+    OpBuilder b(load);
+    load->replaceAllUsesWith(
+        arith::ConstantOp::create(b, load->getLoc(), value)->getResults());
+    load->erase();
+  };
+  module.walk(
+      [&](ml_program::GlobalLoadOp op) { replace(op, op.getGlobal()); });
+  module.walk(
+      [&](ml_program::GlobalLoadConstOp op) { replace(op, op.getGlobal()); });
+  if (isGood)
+    for (auto global :
+         llvm::make_early_inc_range(module.getOps<ml_program::GlobalOp>()))
+      global.erase();
+  return success(isGood);
+}
+
 /// Models of upstream's dialects are rewritten where they are.
 LogicalResult importUpstream(ModuleOp module, ArrayRef<func::FuncOp> models,
                              const ImportRequest &request) {
-  if (failed(lowerTosa(module)))
+  if (failed(lowerGlobals(module)) || failed(lowerTosa(module)))
     return failure();
   lowerAssertions(module);
   // Before anything is simplified away, so that all of it is complained about.
@@ -415,6 +455,7 @@ OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
                                  const ImportRequest &request) {
   loadForeignDialects(context);
   loadTosa(context);
+  context->loadDialect<ml_program::MLProgramDialect>();
   Resources resources;
   llvm::SourceMgr sources;
   sources.AddNewSourceBuffer(
