@@ -502,9 +502,10 @@ private:
     Value offset;
     if (space == mv::BufferSpace::Arena)
       offset = getValueOrCreateConstantIndexOp(b, loc, offsets[tensor]);
+    // Numbered, so that two of one size stay two.
+    int64_t number = isOutput ? home.number : isLate ? grownBuffers++ : 0;
     Value result = mv::BufferOp::create(b, loc, contiguousType(place), space,
-                                        isOutput ? home.number : 0, offset,
-                                        sizesOf(place));
+                                        number, offset, sizesOf(place));
     if (place != tensor)
       for (Operation *op : llvm::reverse(home.path))
         result = undoView(b, op, result);
@@ -613,10 +614,10 @@ private:
         continue;
       Location loc = ret.getLoc();
       bool isLate = homes.isLate(value);
-      Value out = mv::BufferOp::create(b, loc, contiguousType(value),
-                                       isLate ? mv::BufferSpace::Grown
-                                              : mv::BufferSpace::Output,
-                                       i, Value(), sizesOf(value));
+      Value out = mv::BufferOp::create(
+          b, loc, contiguousType(value),
+          isLate ? mv::BufferSpace::Grown : mv::BufferSpace::Output,
+          isLate ? grownBuffers++ : i, Value(), sizesOf(value));
       if (failed(copyInto(loc, value, out)))
         return failure();
       if (isLate)
@@ -674,6 +675,7 @@ private:
   DenseMap<Value, OpFoldResult> offsets;
   OpFoldResult arenaBytes;
   DenseMap<Value, Value> memory;
+  int64_t grownBuffers = 0;
 };
 
 struct AssignBuffersPass

@@ -33,16 +33,18 @@ bool isLateSlot(Value tensor) {
   return slot && llvm::is_contained(lateSlots(slot->first), slot->second);
 }
 
-/// Whether two sizes are surely equal.
+/// Whether two sizes are surely equal: the same, or computed in the same way.
 static bool isSame(OpFoldResult a, OpFoldResult b) {
   if (a == b)
     return true;
-  auto x = dyn_cast<Value>(a), y = dyn_cast<Value>(b);
-  return x && y && x.getDefiningOp() && y.getDefiningOp() &&
+  auto x = dyn_cast_or_null<OpResult>(dyn_cast<Value>(a));
+  auto y = dyn_cast_or_null<OpResult>(dyn_cast<Value>(b));
+  return x && y && x.getResultNumber() == y.getResultNumber() &&
+         isPure(x.getOwner()) &&
          OperationEquivalence::isEquivalentTo(
-             x.getDefiningOp(), y.getDefiningOp(),
-             OperationEquivalence::exactValueMatch, /*markEquivalent=*/nullptr,
-             OperationEquivalence::IgnoreLocations);
+             x.getOwner(), y.getOwner(),
+             [](Value p, Value q) { return success(isSame(p, q)); },
+             /*markEquivalent=*/nullptr, OperationEquivalence::IgnoreLocations);
 }
 
 /// Where a slot's tensors come from.

@@ -158,7 +158,7 @@ bool Homes::canShareSlot(Value tensor, OpOperand &use) const {
     Operation *ancestor = block->findAncestorOpInBlock(*op);
     return ancestor && ancestor->isBeforeInBlock(limit);
   };
-  if (isLate(tensor))
+  if (isLate(tensor) || isLateSlot(slotOfUse(use)))
     return false;
   SmallVector<Operation *> others;
   if (isLoop(user)) {

@@ -11,6 +11,7 @@
 #include "compiler/ir/MvDialect.h"
 #include "compiler/kernels/form/Grouping.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -339,18 +340,24 @@ static OpFoldResult partOffset(OpBuilder &b, tensor::ConcatOp concat,
   return offset;
 }
 
+/// The same as far as types tell.
+static int64_t staticPartOffset(tensor::ConcatOp concat, unsigned number) {
+  int64_t offset = 0;
+  for (Value input : concat.getInputs().take_front(number)) {
+    int64_t size =
+        cast<RankedTensorType>(input.getType()).getDimSize(concat.getDim());
+    if (ShapedType::isDynamic(size))
+      return ShapedType::kDynamic;
+    offset += size;
+  }
+  return offset;
+}
+
 MemRefType partType(tensor::ConcatOp concat, unsigned number,
                     MemRefType whole) {
-  int64_t rank = whole.getRank(), offset = 0;
+  int64_t rank = whole.getRank();
   SmallVector<int64_t> offsets(rank, 0), strides(rank, 1);
-  for (unsigned i = 0; i < number; ++i) {
-    int64_t size = cast<RankedTensorType>(concat.getInputs()[i].getType())
-                       .getDimSize(concat.getDim());
-    offset = ShapedType::isDynamic(offset) || ShapedType::isDynamic(size)
-                 ? ShapedType::kDynamic
-                 : offset + size;
-  }
-  offsets[concat.getDim()] = offset;
+  offsets[concat.getDim()] = staticPartOffset(concat, number);
   auto part = cast<RankedTensorType>(concat.getInputs()[number].getType());
   return cast<MemRefType>(memref::SubViewOp::inferResultType(
       whole, offsets, part.getShape(), strides));
@@ -361,11 +368,21 @@ Value buildPart(OpBuilder &b, tensor::ConcatOp concat, unsigned number,
   auto wholeType = cast<MemRefType>(whole.getType());
   int64_t rank = wholeType.getRank();
   Dims offsets(rank, b.getIndexAttr(0)), strides(rank, b.getIndexAttr(1));
+  Location loc = concat.getLoc();
+  Value input = concat.getInputs()[number];
   offsets[concat.getDim()] = partOffset(b, concat, number);
-  Dims sizes = hostDims(b, concat.getLoc(), concat.getInputs()[number]);
-  return memref::SubViewOp::create(b, concat.getLoc(),
-                                   partType(concat, number, wholeType), whole,
-                                   offsets, sizes, strides);
+  Dims sizes = hostDims(b, loc, input);
+  // What is dynamic in the type is an operand, also if it is a known number (a
+  // loop may carry a static tensor as a dynamic one).
+  if (ShapedType::isDynamic(staticPartOffset(concat, number)))
+    offsets[concat.getDim()] =
+        getValueOrCreateConstantIndexOp(b, loc, offsets[concat.getDim()]);
+  for (auto [size, known] : llvm::zip_equal(
+           sizes, cast<RankedTensorType>(input.getType()).getShape()))
+    if (ShapedType::isDynamic(known))
+      size = getValueOrCreateConstantIndexOp(b, loc, size);
+  return memref::SubViewOp::create(b, loc, partType(concat, number, wholeType),
+                                   whole, offsets, sizes, strides);
 }
 
 } // namespace marver

@@ -200,17 +200,17 @@ static bool replaceReshape(tensor::ReshapeOp op) {
 
 /// The function returns what the casts before its return come from.
 static void refineResults(func::FuncOp function) {
-  if (!llvm::hasSingleElement(function.getBody()))
+  // Functions that are called keep their type.
+  if (!function->hasAttr("mv.entry") ||
+      !llvm::hasSingleElement(function.getBody()))
     return;
   Operation *ret = function.getBody().front().getTerminator();
   for (OpOperand &operand : ret->getOpOperands())
     if (Value source = moreStatic(operand.get()))
       operand.set(source);
-  // Functions that are called keep their type.
-  if (function->hasAttr("mv.entry"))
-    function.setType(FunctionType::get(function.getContext(),
-                                       function.getArgumentTypes(),
-                                       ret->getOperandTypes()));
+  function.setType(FunctionType::get(function.getContext(),
+                                     function.getArgumentTypes(),
+                                     ret->getOperandTypes()));
 }
 
 namespace {

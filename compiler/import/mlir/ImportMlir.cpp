@@ -431,9 +431,11 @@ LogicalResult importUpstream(ModuleOp module, ArrayRef<func::FuncOp> models,
     return failure();
   if (failed(inlineCalls(module)))
     return failure();
-  for (func::FuncOp model : models)
+  for (func::FuncOp model : models) {
+    model->setAttr("mv.entry", UnitAttr::get(module.getContext()));
     if (failed(overrideShapes(model, request.shapes)))
       return failure();
+  }
 
   MLIRContext *context = module.getContext();
   RewritePatternSet patterns(context);

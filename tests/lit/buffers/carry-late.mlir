@@ -6,12 +6,12 @@
 
 // CHECK-LABEL: func.func @main()
 // CHECK: %[[X:.*]] = mv.buffer input 0 : memref<2x3xf32>
-// CHECK: %[[FIRST:.*]] = mv.buffer grown 0 {{.*}}: memref<2x3xf32>
+// CHECK: %[[FIRST:.*]] = mv.buffer grown {{[0-9]+}} {{.*}}: memref<2x3xf32>
 // CHECK: mv.launch @{{.*}}(%[[X]] : memref<2x3xf32>) outs(%[[FIRST]]
 // CHECK: %[[INIT:.*]] = memref.cast %[[FIRST]]
 // CHECK: %[[R:.*]] = scf.for {{.*}} iter_args(%[[V:.*]] = %[[INIT]]) -> (memref<?x3xf32>)
 // CHECK: %[[D:.*]] = memref.dim %[[V]]
-// CHECK: %[[NEXT:.*]] = mv.buffer grown 0 sizes(%{{.*}}) {{.*}}: memref<?x3xf32>
+// CHECK: %[[NEXT:.*]] = mv.buffer grown {{[0-9]+}} sizes(%{{.*}}) {{.*}}: memref<?x3xf32>
 // CHECK: scf.yield %[[NEXT]] : memref<?x3xf32>
 // CHECK: mv.set_output 0
 
