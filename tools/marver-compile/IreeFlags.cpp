@@ -7,14 +7,26 @@
 
 #include "tools/marver-compile/IreeFlags.h"
 #include <iostream>
-#include <map>
 #include <optional>
+#include <span>
 
 namespace marver {
 namespace {
 
+struct Pair {
+  const char *theirs, *ours;
+};
+
+/// Our word for `name`, or null.
+const char *find(std::span<const Pair> table, const std::string &name) {
+  for (const Pair &pair : table)
+    if (name == pair.theirs)
+      return pair.ours;
+  return nullptr;
+}
+
 /// Our stage at whose end as much is done as at the end of IREE's phase.
-const std::map<std::string, std::string> stages = {
+constexpr Pair stages[] = {
     {"input", "import"},
     {"abi", "import"},
     {"preprocessing", "graph"},
@@ -31,7 +43,7 @@ const std::map<std::string, std::string> stages = {
 };
 
 /// Flags that take another name; a value stays as it is.
-const std::map<std::string, std::string> renamed = {
+constexpr Pair renamed[] = {
     {"iree-llvmcpu-target-cpu", "target-cpu"},
     {"dump-compilation-phases-to", "dump-stages-to"},
     {"iree-hal-dump-executable-files-to", "dump-kernels-to"},
@@ -68,19 +80,19 @@ std::optional<std::string> translate(const std::string &name,
   if (isGiven(name, value))
     return "";
   if (name == "compile-to") {
-    auto stage = stages.find(value);
-    if (stage == stages.end())
+    const char *stage = find(stages, value);
+    if (!stage)
       return std::nullopt;
-    return "--compile-to=" + stage->second;
+    return "--compile-to=" + std::string(stage);
   }
   if (name == "iree-opt-level")
     return value == "O0" || value == "0" ? "-O0" : "-O2";
-  if (auto found = renamed.find(name); found != renamed.end()) {
+  if (const char *found = find(renamed, name)) {
+    const std::string ours = found;
     // IREE's generic is the oldest CPU of the architecture.
-    if (found->second == "target-cpu" && value == "generic")
+    if (ours == "target-cpu" && value == "generic")
       return "--target-cpu=x86-64-v3";
-    return "--" + found->second +
-           (found->second == "time" || value.empty() ? "" : "=" + value);
+    return "--" + ours + (ours == "time" || value.empty() ? "" : "=" + value);
   }
   if (name == "iree-hal-target-device" || name == "iree-hal-target-backends" ||
       name == "iree-hal-local-target-device-backends")
