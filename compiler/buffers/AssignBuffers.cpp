@@ -62,7 +62,9 @@ public:
     if (failed(checkHostForm(func)))
       return failure();
     body = &func.getBody().front();
-    bodyStart = hoistScalars(func);
+    // The prologue ends at an operation of its own: loops are replaced.
+    b.setInsertionPoint(hoistScalars(func));
+    bodyStart = arith::ConstantIndexOp::create(b, func.getLoc(), 0);
     carryLate();
     copyCarriedValues(*body);
     homes.choose();
