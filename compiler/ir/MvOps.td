@@ -130,9 +130,10 @@ def Mv_AttentionOp : Mv_TensorOp<"attention"> {
   let summary = "softmax(scale * query key^T + mask) value";
   let description = [{
     query B... x T x D, key B... x S x D, value B... x S x E, optional mask of a
-    shape that broadcasts to B... x T x S (i1: true keeps, float: added); result
-    B... x T x E. With `causal`, query t sees keys s <= t only. A row whose keys
-    are all masked is zero with an i1 mask (PyTorch), NaN otherwise.
+    shape that broadcasts to B... x T x S (i1: true keeps, float: added) or, of
+    i64, to B... x T x 1: the last key that a query sees. Result B... x T x E.
+    With `causal`, query t sees keys s <= t only. A row whose keys are all
+    masked is zero with an integer mask (PyTorch), NaN otherwise.
   }];
   let arguments = (ins AnyRankedTensor:$query, AnyRankedTensor:$key,
     AnyRankedTensor:$value, Optional<AnyRankedTensor>:$mask, F64Attr:$scale,
