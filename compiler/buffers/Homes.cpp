@@ -148,6 +148,16 @@ static void readers(Value value, SmallVectorImpl<Operation *> &result) {
   }
 }
 
+/// What `value` is a view of.
+static Value sourceOf(Value value) {
+  Operation *def = value.getDefiningOp();
+  while (def && classify(def) == Role::View) {
+    value = def->getOperand(0);
+    def = value.getDefiningOp();
+  }
+  return value;
+}
+
 /// Whether `tensor`, which `use` hands to a loop or branch, can be made in the
 /// slot's memory right away.
 bool Homes::canShareSlot(Value tensor, OpOperand &use) const {
@@ -180,8 +190,47 @@ bool Homes::canShareSlot(Value tensor, OpOperand &use) const {
     old = cast<scf::ForOp>(parent).getRegionIterArg(use.getOperandNumber());
   readers(old, others);
   return llvm::all_of(others, [&](Operation *op) {
-    return isBefore(op, def) || (op == def && updatedOperand(tensor) == old);
+    return isBefore(op, def) || (op == def && (updatedOperand(tensor) == old ||
+                                               isElementwiseOn(tensor, old)));
   });
+}
+
+/// Whether element i of everything computed from `value` in its kernel depends
+/// on element i of `value` only.
+static bool keepsElements(Value value) {
+  return llvm::all_of(value.getUses(), [](OpOperand &use) {
+    Operation *user = use.getOwner();
+    if (isa<mv::YieldOp>(user))
+      return true;
+    auto generic = dyn_cast<linalg::GenericOp>(user);
+    return generic && generic.isAllParallelLoops() &&
+           generic->getNumResults() == 1 &&
+           generic.getMatchingIndexingMap(&use).isIdentity() &&
+           generic.getIndexingMapsArray().back().isIdentity() &&
+           keepsElements(generic.getResult(0));
+  });
+}
+
+/// Whether the kernel behind `tensor` reads an element of `old` just before it
+/// makes that element of `tensor`, and never again.
+bool Homes::isElementwiseOn(Value tensor, Value old) const {
+  auto launch = tensor.getDefiningOp<mv::LaunchOp>();
+  if (!launch || launch->getNumResults() != 1 ||
+      old.getType() != tensor.getType())
+    return false;
+  auto kernel = kernels.lookup<mv::KernelOp>(launch.getKernel());
+  if (kernel.getFamily() != "pointwise")
+    return false;
+  Value argument;
+  for (auto [input, inside] :
+       llvm::zip_equal(launch.getInputs(), kernel.getBlock().getArguments())) {
+    if (!isa<RankedTensorType>(input.getType()) || sourceOf(input) != old)
+      continue;
+    if (argument || input != old)
+      return false; // a part of it, at other positions
+    argument = inside;
+  }
+  return argument && keepsElements(argument);
 }
 
 /// The operand that the kernel behind `tensor` updates element by element (a

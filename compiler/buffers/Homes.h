@@ -101,6 +101,7 @@ private:
             Home &permuted);
   bool canShareSlot(mlir::Value tensor, mlir::OpOperand &use) const;
   mlir::Value updatedOperand(mlir::Value tensor) const;
+  bool isElementwiseOn(mlir::Value tensor, mlir::Value old) const;
   void findUpdated(mlir::Value tensor, Home &home);
   mlir::FailureOr<mlir::MemRefType> typeAt(mlir::Value tensor,
                                            const Home &home) const;
