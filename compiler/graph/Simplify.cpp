@@ -14,6 +14,8 @@
 //    two transposes in a row are one;
 //  - a swap of the last two dims before mv.matmul's rhs becomes transpose_rhs,
 //    also when the batch dims are merged for it and split again;
+//  - a scatter into a transposed tensor becomes one into that tensor (a cache
+//    that is updated in place stays so);
 //  - zero padding of spatial dims before mv.conv goes to its pads;
 //  - a power with a small constant exponent becomes products or a square root;
 //  - a slice of a slice is one slice; a gather at evenly spaced constant
@@ -45,6 +47,29 @@ static linalg::GenericOp rebuild(PatternRewriter &rewriter,
   result.getRegion().takeBody(op.getRegion());
   rewriter.replaceOp(op, result.getResults());
   return result;
+}
+
+/// `x` with its dims in another order: dim i of the result is dim
+/// `permutation[i]`.
+static Value transposed(PatternRewriter &rewriter, Location loc, Value x,
+                        ArrayRef<int64_t> permutation) {
+  SmallVector<OpFoldResult> dims = tensor::getMixedSizes(rewriter, loc, x);
+  applyPermutationToVector(dims, permutation);
+  Value empty = tensor::EmptyOp::create(rewriter, loc, dims,
+                                        getElementTypeOrSelf(x.getType()));
+  int64_t rank = permutation.size();
+  auto direct = linalg::GenericOp::create(
+      rewriter, loc, TypeRange{empty.getType()}, ValueRange{x},
+      ValueRange{empty},
+      ArrayRef<AffineMap>{
+          AffineMap::getPermutationMap(invertPermutationVector(permutation),
+                                       rewriter.getContext()),
+          rewriter.getMultiDimIdentityMap(rank)},
+      SmallVector<utils::IteratorType>(rank, utils::IteratorType::parallel),
+      [](OpBuilder &b, Location loc, ValueRange args) {
+        linalg::YieldOp::create(b, loc, args[0]);
+      });
+  return direct.getResult(0);
 }
 
 namespace {
@@ -261,22 +286,37 @@ struct TransposeUnmerged : OpRewritePattern<tensor::ExpandShapeOp> {
       return failure();
     SmallVector<int64_t> order = llvm::to_vector(llvm::seq<int64_t>(0, rank));
     std::swap(order[rank - 1], order[rank - 2]);
-    SmallVector<OpFoldResult> dims =
-        tensor::getMixedSizes(rewriter, op.getLoc(), merge.getSrc());
-    std::swap(dims[rank - 1], dims[rank - 2]);
-    Value empty = tensor::EmptyOp::create(rewriter, op.getLoc(), dims,
-                                          to.getElementType());
-    auto direct = linalg::GenericOp::create(
-        rewriter, op.getLoc(), TypeRange{to}, ValueRange{merge.getSrc()},
-        ValueRange{empty},
-        ArrayRef<AffineMap>{
-            AffineMap::getPermutationMap(order, rewriter.getContext()),
-            rewriter.getMultiDimIdentityMap(rank)},
-        SmallVector<utils::IteratorType>(rank, utils::IteratorType::parallel),
-        [](OpBuilder &b, Location loc, ValueRange args) {
-          linalg::YieldOp::create(b, loc, args[0]);
-        });
-    rewriter.replaceOp(op, direct.getResults());
+    Value direct = transposed(rewriter, op.getLoc(), merge.getSrc(), order);
+    if (direct.getType() != to)
+      direct = tensor::CastOp::create(rewriter, op.getLoc(), to, direct);
+    rewriter.replaceOp(op, direct);
+    return success();
+  }
+};
+
+/// scatter(transpose(x)) is transpose(scatter(x)).
+struct ScatterIntoTransposed : OpRewritePattern<mv::ScatterOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(mv::ScatterOp op,
+                                PatternRewriter &rewriter) const override {
+    auto transpose = op.getInput().getDefiningOp<linalg::GenericOp>();
+    if (!transpose)
+      return failure();
+    std::optional<SmallVector<int64_t>> permutation = getPermutation(transpose);
+    if (!permutation || isIdentityPermutation(*permutation))
+      return failure();
+    Location loc = op.getLoc();
+    Value updates = transposed(rewriter, loc, op.getUpdates(),
+                               invertPermutationVector(*permutation));
+    Value input = transpose.getInputs()[0];
+    auto scatter = mv::ScatterOp::create(
+        rewriter, loc, input.getType(), input, op.getIndices(), updates,
+        (*permutation)[op.getDim()], op.getKind());
+    Value result = transposed(rewriter, loc, scatter.getResult(), *permutation);
+    if (result.getType() != op.getType())
+      result = tensor::CastOp::create(rewriter, loc, op.getType(), result);
+    rewriter.replaceOp(op, result);
     return success();
   }
 };
@@ -371,7 +411,7 @@ struct SimplifyGraph : PassWrapper<SimplifyGraph, OperationPass<func::FuncOp>> {
     tensor::populateMergeConsecutiveInsertExtractSlicePatterns(patterns);
     patterns.add<Generalize, InlineScalars, FoldMoves, RemoveIdentity,
                  FoldTransposeIntoMatmul, FoldPadIntoConv, TransposeUnmerged,
-                 SimplifyPower, GatherToSlice>(context);
+                 ScatterIntoTransposed, SimplifyPower, GatherToSlice>(context);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

@@ -80,3 +80,21 @@ func.func @matmul(%a: tensor<2x3x4xf32>, %b: tensor<2x5x4xf32>) -> tensor<2x3x5x
   %r = mv.matmul %a, %t : (tensor<2x3x4xf32>, tensor<2x4x5xf32>) -> tensor<2x3x5xf32>
   return %r : tensor<2x3x5xf32>
 }
+
+// -----
+
+#id = affine_map<(d0, d1, d2) -> (d0, d1, d2)>
+
+// A row of dim 1 is written where it is; the updates are brought in its order.
+// CHECK-LABEL: func @scatter_transposed
+// CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<2x3x4xf32>
+// CHECK: %[[S:.*]] = mv.scatter %{{.*}} into %[[X]] at %{{.*}} {dim = 1 : i64} : (tensor<2x3x4xf32>, tensor<1xi64>, tensor<2x1x4xf32>)
+// CHECK-NEXT: return %[[S]]
+func.func @scatter_transposed(%x: tensor<2x3x4xf32>, %i: tensor<1xi64>, %u: tensor<1x2x4xf32>) -> tensor<2x3x4xf32> {
+  %e = tensor.empty() : tensor<3x2x4xf32>
+  %t = linalg.transpose ins(%x : tensor<2x3x4xf32>) outs(%e : tensor<3x2x4xf32>) permutation = [1, 0, 2]
+  %s = mv.scatter %u into %t at %i {dim = 0 : i64} : (tensor<3x2x4xf32>, tensor<1xi64>, tensor<1x2x4xf32>) -> tensor<3x2x4xf32>
+  %f = tensor.empty() : tensor<2x3x4xf32>
+  %r = linalg.transpose ins(%s : tensor<3x2x4xf32>) outs(%f : tensor<2x3x4xf32>) permutation = [1, 0, 2]
+  return %r : tensor<2x3x4xf32>
+}
