@@ -449,6 +449,79 @@ ArgReduceOp::reifyResultShapes(OpBuilder &b,
 }
 
 //===----------------------------------------------------------------------===//
+// TopKOp, TruePositionsOp, SuppressOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult TopKOp::verify() {
+  if (getBatchRank() < 0)
+    return emitOpError("input has too few dims");
+  if (!elementOf(getResult()).isInteger(64))
+    return emitOpError("result must be i64");
+  SmallVector<int64_t> expected(shapeOf(getInput()).take_front(getBatchRank()));
+  expected.push_back(ShapedType::kDynamic);
+  if (failed(verifyShape(*this, getResult(), expected)))
+    return failure();
+  if (ShapedType::isDynamic(shapeOf(getResult()).back()) && !getCount())
+    return emitOpError("needs a count where the type does not say it");
+  return success();
+}
+
+LogicalResult TopKOp::reifyResultShapes(OpBuilder &b,
+                                        ReifiedRankedShapedTypeDims &reified) {
+  Dims dims = dimsOf(b, getLoc(), getInput());
+  dims.truncate(getBatchRank());
+  dims.push_back(getCount() ? OpFoldResult(getCount()) : b.getIndexAttr(0));
+  setDims(b, getResult(), dims, reified);
+  return success();
+}
+
+LogicalResult TruePositionsOp::verify() {
+  if (rankOf(getMask()) != 1 || !elementOf(getMask()).isInteger(1))
+    return emitOpError("mask must be one dim of i1");
+  if (rankOf(getResult()) != 1 || !elementOf(getResult()).isInteger(64))
+    return emitOpError("result must be one dim of i64");
+  if (ShapedType::isDynamic(shapeOf(getResult())[0]) && !getCount())
+    return emitOpError("needs a count where the type does not say it");
+  return success();
+}
+
+LogicalResult
+TruePositionsOp::reifyResultShapes(OpBuilder &b,
+                                   ReifiedRankedShapedTypeDims &reified) {
+  setDims(b, getResult(),
+          {getCount() ? OpFoldResult(getCount()) : b.getIndexAttr(0)}, reified);
+  return success();
+}
+
+LogicalResult SuppressOp::verify() {
+  if (rankOf(getBoxes()) != 3 || rankOf(getScores()) != 3 ||
+      shapeOf(getBoxes())[2] != 4)
+    return emitOpError("boxes must be B x N x 4, scores B x C x N");
+  if (differs(shapeOf(getBoxes())[0], shapeOf(getScores())[0]) ||
+      differs(shapeOf(getBoxes())[1], shapeOf(getScores())[2]))
+    return emitOpError("boxes and scores do not fit");
+  Type type = elementOf(getScores());
+  if (!type.isF32() && !type.isF64())
+    return emitOpError("scores must be f32 or f64");
+  for (Value value : {getBoxes(), getOverlapLimit(), getScoreLimit()})
+    if (elementOf(value) != type)
+      return emitOpError("boxes, scores and their limits must have one type");
+  for (Value limit : {getCountLimit(), getOverlapLimit(), getScoreLimit()})
+    if (rankOf(limit) != 0)
+      return emitOpError("limits must be scalars");
+  if (!elementOf(getCountLimit()).isInteger(64) ||
+      !elementOf(getResult()).isInteger(64))
+    return emitOpError("the count's limit and the result must be i64");
+  return verifyShape(*this, getResult(), shapeOf(getScores()));
+}
+
+LogicalResult
+SuppressOp::reifyResultShapes(OpBuilder &b,
+                              ReifiedRankedShapedTypeDims &reified) {
+  return sameShapeReify(b, *this, getScores(), reified);
+}
+
+//===----------------------------------------------------------------------===//
 // PackedConvOp, Winograd, DepthwiseConvOp, PackedMatmulOp
 //===----------------------------------------------------------------------===//
 

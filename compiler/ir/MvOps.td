@@ -206,6 +206,59 @@ def Mv_CumulativeSumOp : Mv_TensorOp<"cumulative_sum", [AllTypesMatch<["input", 
   let assemblyFormat = "$input attr-dict `:` type($input)";
 }
 
+def Mv_TopKOp : Mv_TensorOp<"top_k"> {
+  let summary = "positions of the first elements in ascending or descending order";
+  let description = [{
+    `input` B... x N; result B... x K of i64: the positions of the K elements
+    that come first, in their order. With `rows`, `input` is B... x N x W and
+    its rows of W elements are compared as words are. With `largest` the order
+    is descending. Of equal ones the smaller position comes first; NaN is the
+    largest. `count` is K where the type does not say it; 0 <= K <= N.
+  }];
+  let arguments = (ins AnyRankedTensor:$input, Optional<Index>:$count,
+    UnitAttr:$largest, UnitAttr:$rows, UnitAttr:$is_unsigned);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input (`count` $count^)? attr-dict `:` functional-type($input, $result)";
+  let extraClassDeclaration = [{
+    /// B....
+    int64_t getBatchRank() {
+      return getInput().getType().getRank() - (getRows() ? 2 : 1);
+    }
+  }];
+}
+
+def Mv_TruePositionsOp : Mv_TensorOp<"true_positions"> {
+  let summary = "positions of the true elements, in order";
+  let description = [{
+    `mask` N of i1; result M of i64, M the number of true elements, which the
+    type or `count` says.
+  }];
+  let arguments = (ins AnyRankedTensor:$mask, Optional<Index>:$count);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$mask (`count` $count^)? attr-dict `:` functional-type($mask, $result)";
+}
+
+def Mv_SuppressOp : Mv_TensorOp<"suppress"> {
+  let summary = "greedy choice of boxes that overlap little (non-maximum suppression)";
+  let description = [{
+    `boxes` B x N x 4, each the low and the high corner: y, x, Y, X; `scores`
+    B x C x N of the same float type; result B x C x N of i64. For each batch
+    and class, the boxes whose score is above `score_limit` are visited by
+    descending score (of equal ones the smaller position first) and chosen while
+    fewer than `count_limit` are, unless one chosen before has an area of
+    intersection over union with it above `overlap_limit`. The result has the
+    positions of the chosen boxes in this order, then -1.
+  }];
+  let arguments = (ins AnyRankedTensor:$boxes, AnyRankedTensor:$scores,
+    AnyRankedTensor:$count_limit, AnyRankedTensor:$overlap_limit,
+    AnyRankedTensor:$score_limit);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $boxes `,` $scores `limits` $count_limit `,` $overlap_limit `,` $score_limit attr-dict `:`
+    functional-type(operands, $result)
+  }];
+}
+
 def Mv_CheckOp : Mv_Op<"check"> {
   let summary = "a condition of the host function that must hold";
   let description = [{
@@ -385,7 +438,8 @@ def Mv_BufferOp : Mv_Op<"buffer", [Pure, AttrSizedOperandSegments]> {
     of element attributes, which the native stage lays out one after the other,
     each aligned to MV_ALIGNMENT); the whole of input or output `number`,
     possibly seen with another shape; or memory that grows the arena while the
-    model runs (data-dependent sizes). Dynamic sizes as operands.
+    model runs (data-dependent sizes), another one for each `number`. Dynamic
+    sizes as operands.
   }];
   let arguments = (ins Mv_BufferSpace:$space, I64Attr:$number,
     Optional<Index>:$offset, Variadic<Index>:$sizes);

@@ -458,9 +458,48 @@ public:
   Value scatterNd(Value x, Value indices, Value updates, ScatterKind kind);
   /// `updates` in place of x[.., start : start + n * step : step, ..].
   Value sliceScatter(Value x, Value updates, int64_t axis, Dim start, Dim step);
-  /// Values and i64 positions of the k largest (smallest) along an axis.
+
+  //===--------------------------------------------------------------------===//
+  // Selection (Selection.cpp): sizes that depend on the data
+  //===--------------------------------------------------------------------===//
+
+  /// Values and i64 positions of the k largest (smallest) along an axis, in
+  /// order; of equal ones the earlier comes first. NaN is the largest.
   std::pair<Value, Value> topk(Value x, Dim k, int64_t axis, bool largest,
-                               bool sorted);
+                               bool isUnsigned = false);
+  /// i64 positions of the true elements of a tensor of i1, in the order of its
+  /// elements.
+  Value truePositions(Value mask);
+  /// Indices of the elements that are not 0: one row an element of x's rank
+  /// i64 each (PyTorch's nonzero).
+  Value nonzero(Value x);
+  /// x[indices...] as PyTorch has it, where entries may be masks of i1, each of
+  /// which stands for as many dims as it has.
+  Value indexMasks(Value x, Values indices);
+  Value indexPutMasks(Value x, Values indices, Value values, ScatterKind kind);
+
+  /// What `unique` makes; all positions are i64.
+  struct UniqueResult {
+    Value values;
+    Value first;   ///< where each value stands first in x
+    Value inverse; ///< for every element of x, which value it is
+    Value counts;
+  };
+  /// Different elements of x of rank 1, or with `axis` its different slices:
+  /// sorted, or in the order in which they come first; `consecutive` joins only
+  /// neighbours, which stay in order. NaN equals itself with `equalNan`.
+  struct UniqueOptions {
+    std::optional<int64_t> axis;
+    bool sorted = true, consecutive = false, equalNan = false;
+    bool isUnsigned = false;
+  };
+  UniqueResult unique(Value x, const UniqueOptions &options);
+
+  /// Greedy non-maximum suppression (mv.suppress): `boxes` B x N x 4 as two
+  /// opposite corners y, x, y, x; `scores` B x C x N; limits of rank 0,
+  /// `scoreLimit` may be null. Result M x 3 of i64: batch, class, box.
+  Value nonMaxSuppression(Value boxes, Value scores, Value countLimit,
+                          Value overlapLimit, Value scoreLimit);
 
   //===--------------------------------------------------------------------===//
   // Control flow (ControlFlow.cpp)

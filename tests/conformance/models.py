@@ -44,6 +44,8 @@ def torch_model(case, values, path):
     class Module(torch.nn.Module):
         def __init__(self):
             super().__init__()
+            if isinstance(case.make, torch.nn.Module):
+                self.layer = case.make  # its weights become the model's
             for i, (spec, value) in enumerate(zip(case.inputs[0], values[0])):
                 if spec.is_constant:
                     self.register_buffer(f"c{i}", torch_tensor(spec, value))

@@ -28,17 +28,9 @@ from marver import run_in_environment  # noqa: E402
 
 # Kinds of values and operators that the importer refuses, each with one line.
 UNSUPPORTED = {
-    # control flow, sequences and optionals
-    "If", "Loop", "Scan", "SequenceMap", "SequenceInsert", "SequenceAt", "SequenceConstruct",
-    "SequenceEmpty", "SequenceErase", "SequenceLength", "ConcatFromSequence",
-    "SplitToSequence", "Optional", "OptionalHasElement", "OptionalGetElement",
     # strings
     "StringNormalizer", "StringConcat", "StringSplit", "RegexFullMatch", "TfIdfVectorizer",
     "LabelEncoder",
-    # recurrent cells
-    "LSTM", "GRU", "RNN",
-    # results whose size depends on data
-    "NonZero", "Unique", "Compress", "NonMaxSuppression",
     # random numbers and training
     "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
     "RandomUniformLike", "Adagrad", "Adam", "Momentum", "Gradient",
@@ -52,7 +44,7 @@ UNSUPPORTED = {
 # Cases of supported operators that are refused: training, results that nobody uses at
 # inference, rare modes of Resize, an operator set from before 2017.
 UNSUPPORTED_CASES = re.compile(
-    r"batchnorm.*training|maxpool_with_argmax|top_k_uint64|resize_tf_crop_and_resize"
+    r"batchnorm.*training|maxpool_with_argmax|resize_tf_crop_and_resize"
     r"|resize_.*(antialias|exclude_outside)|test_not_[234]d$")
 # Where PyTorch and ONNX Runtime agree on something else than the package: with
 # align_corners they divide by the result's whole size, not by size times scale.

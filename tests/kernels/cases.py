@@ -531,6 +531,21 @@ def mv_cases(rng):
                 flags = (", exclusive" if exclusive else "") + (", reverse" if reverse else "")
                 yield one(f"cumulative_sum_{dim}{flags.replace(', ', '_')}", [x], lambda t, o, dim=dim, flags=flags:
                           f"mv.cumulative_sum %a0 {{dim = {dim} : i64{flags}}} : {o}", np.ascontiguousarray(c).astype(np.float32), (1e-5, 1e-5))
+    # The first in order: ties, NaN, rows; positions of true elements.
+    for largest in (False, True):
+        keys = np.where(np.isnan(v), np.inf, v)
+        order = np.argsort(-keys if largest else keys, 2, kind="stable")
+        for count in (0, 1, 6, 37):
+            flag = " {largest}" if largest else ""
+            yield one(f"top_k_{count}{flag.strip(' {}')}", [v], lambda t, o, flag=flag: f"mv.top_k %a0{flag} : {signature(t, o)}",
+                      np.ascontiguousarray(order[:, :, :count]))
+    words = rng.integers(-1, 2, (29, 3)).astype(np.int32)
+    yield one("top_k_rows", [words], lambda t, o: f"mv.top_k %a0 {{rows}} : {signature(t, o)}",
+              np.lexsort(words.T[::-1]).astype(np.int64))
+    for size in (0, 1, 37):
+        marks = rng.integers(0, 2, size).astype(np.bool_)
+        yield one(f"true_positions_{size}", [marks], lambda t, o: f"mv.true_positions %a0 : {signature(t, o)}",
+                  np.flatnonzero(marks).astype(np.int64))
     # Attention: few and many queries, blocks of keys, masks of several shapes.
     for queries, keys, depth, width in ((7, 19, 16, 24), (1, 300, 64, 64), (3, 45, 20, 17), (70, 260, 36, 72)):
         q = rng.standard_normal((2, 3, queries, depth)).astype(np.float32)

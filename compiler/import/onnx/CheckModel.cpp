@@ -187,6 +187,9 @@ void Importer::findUnsupported(ArrayRef<onnx::Node> nodes,
                   std::pair<const onnx::Node *, unsigned>>
       unknown;
   for (const onnx::Node &node : nodes) {
+    for (const onnx::Attribute &attribute : node.attributes)
+      if (attribute.graph)
+        findUnsupported(attribute.graph->nodes, versions, seen);
     if (const Function *callee = findFunction(node)) {
       if (!seen.insert(functionKey(node.domain, node.type, node.overload))
                .second)

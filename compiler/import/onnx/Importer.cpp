@@ -132,12 +132,12 @@ void Importer::defineArguments(Scope &scope) {
   }
 }
 
-bool Importer::defineInitializers(Scope &scope) {
-  if (model.graph->hasSparseInitializers) {
+bool Importer::defineInitializers(const Graph &graph, Scope &scope) {
+  if (graph.hasSparseInitializers) {
     report() << "sparse initializers are not supported";
     return false;
   }
-  for (const Tensor &tensor : model.graph->initializers) {
+  for (const Tensor &tensor : graph.initializers) {
     std::string error;
     ElementsAttr constant = tensors.read(tensor, error);
     if (!constant) {
@@ -160,6 +160,21 @@ bool Importer::defineInitializers(Scope &scope) {
 // Nodes
 //===----------------------------------------------------------------------===//
 
+/// Names that a node uses: its operands, and what the graphs inside of it take
+/// from outside (or any name that these use: that does no harm).
+static SmallVector<StringRef> usedNames(const onnx::Node &node) {
+  SmallVector<StringRef> names(node.inputs.begin(), node.inputs.end());
+  for (const onnx::Attribute &attribute : node.attributes) {
+    if (!attribute.graph)
+      continue;
+    for (const onnx::Node &inner : attribute.graph->nodes)
+      llvm::append_range(names, usedNames(inner));
+    for (const ValueInfo &output : attribute.graph->outputs)
+      names.push_back(output.name);
+  }
+  return names;
+}
+
 /// Order in which every node comes behind those whose results it uses, as near
 /// to the given one as possible; the nodes of a cycle are left out.
 static SmallVector<const onnx::Node *> sortNodes(ArrayRef<onnx::Node> nodes) {
@@ -169,6 +184,9 @@ static SmallVector<const onnx::Node *> sortNodes(ArrayRef<onnx::Node> nodes) {
       makers.try_emplace(output, i);
   enum State : char { New, Open, Done };
   std::vector<State> states(nodes.size(), New);
+  std::vector<SmallVector<StringRef>> used;
+  for (const onnx::Node &node : nodes)
+    used.push_back(usedNames(node));
   SmallVector<const onnx::Node *> order;
   SmallVector<std::pair<size_t, size_t>> stack; // node, next input
   for (size_t root = 0; root < nodes.size(); ++root) {
@@ -178,13 +196,13 @@ static SmallVector<const onnx::Node *> sortNodes(ArrayRef<onnx::Node> nodes) {
     states[root] = Open;
     while (!stack.empty()) {
       auto &[current, next] = stack.back();
-      if (next == nodes[current].inputs.size()) {
+      if (next == used[current].size()) {
         states[current] = Done;
         order.push_back(&nodes[current]);
         stack.pop_back();
         continue;
       }
-      StringRef input = nodes[current].inputs[next++];
+      StringRef input = used[current][next++];
       auto maker = makers.find(input);
       if (maker == makers.end() || states[maker->second] != New)
         continue; // An Open one closes a cycle; its value will be missing.
@@ -204,6 +222,17 @@ bool Importer::buildNodes(ArrayRef<onnx::Node> nodes, Scope &scope, int depth) {
     buildNode(*node, scope, depth);
   }
   return !failed;
+}
+
+/// The value of that name, null if there is none. One from outside of a graph
+/// is copied into its scope: what is made of it inside stays there.
+static GraphValue *findValue(Scope &scope, StringRef name) {
+  auto found = scope.values.find(name);
+  if (found != scope.values.end())
+    return &found->second;
+  GraphValue *outer = scope.outer ? findValue(*scope.outer, name) : nullptr;
+  return outer ? &scope.values.try_emplace(name, *outer).first->second
+               : nullptr;
 }
 
 void Importer::buildNode(const onnx::Node &node, Scope &scope, int depth) {
@@ -232,14 +261,14 @@ void Importer::buildNode(const onnx::Node &node, Scope &scope, int depth) {
       operands.push_back(nullptr);
       continue;
     }
-    auto found = scope.values.find(name);
-    if (found == scope.values.end()) {
+    GraphValue *found = findValue(scope, name);
+    if (!found) {
       reportNode("uses '" + printable(name) +
                  "', which nothing makes before it");
       return poison();
     }
-    operands.push_back(&found->second);
-    isPoisoned |= found->second.isPoisoned;
+    operands.push_back(found);
+    isPoisoned |= found->isPoisoned;
   }
   if (isPoisoned)
     return poison();
@@ -274,13 +303,28 @@ void Importer::buildNode(const onnx::Node &node, Scope &scope, int depth) {
   }
   if (!isKnown(node))
     return poison(); // was reported before
+  auto buildInner = [&](const Graph &graph,
+                        const std::vector<GraphValue> &values) {
+    return buildGraph(graph, values, scope, depth);
+  };
   NodeBuilder builder(ops, tensors, node,
                       scope.operatorSets.lookup(shortDomain(node.domain)),
-                      operands, attributes);
+                      operands, attributes, buildInner);
+  const Operator *op = findOperator(node.type);
+  for (auto [i, operand] : llvm::enumerate(operands))
+    if (operand && operand->kind != GraphValue::Tensor &&
+        !(op && op->takesSequences)) {
+      reportNode("operand " + Twine(i) + " is " +
+                 (operand->kind == GraphValue::Sequence
+                      ? "a sequence"
+                      : "an optional without an element") +
+                 ", must be a tensor");
+      return poison();
+    }
   if (node.type == "Constant") {
     buildConstant(builder);
-  } else if (!buildShapeValue(builder)) {
-    findOperator(node.type)(builder);
+  } else if (op->takesSequences || !buildShapeValue(builder)) {
+    op->handler(builder);
     // Does not poison: those of the nodes behind are to be reported as well.
     if (const onnx::Attribute *attribute = builder.unread();
         attribute && !ops.failed())
@@ -288,6 +332,8 @@ void Importer::buildNode(const onnx::Node &node, Scope &scope, int depth) {
                  "' is not supported");
   }
   std::string error = ops.takeError();
+  if (builder.hasFailedInside())
+    return poison();
   if (!error.empty()) {
     reportNode(error);
     return poison();
@@ -296,13 +342,43 @@ void Importer::buildNode(const onnx::Node &node, Scope &scope, int depth) {
     const GraphValue &made = builder.made()[i];
     if (name.empty())
       continue;
-    if (!made.tensor && !made.dims && !made.constant) {
+    if (!made.tensor && !made.dims && !made.constant &&
+        made.kind == GraphValue::Tensor) {
       reportNode("its result " + Twine(i) + " is not supported");
       return poison();
     }
   }
   for (auto [i, name] : llvm::enumerate(node.outputs))
     define(name, builder.made()[i]);
+}
+
+std::optional<std::vector<GraphValue>>
+Importer::buildGraph(const Graph &graph, const std::vector<GraphValue> &values,
+                     Scope &scope, int depth) {
+  Scope inner;
+  inner.outer = &scope;
+  inner.attributes = scope.attributes;
+  for (const auto &entry : scope.operatorSets)
+    inner.operatorSets[entry.first()] = entry.second;
+  for (auto [info, value] : llvm::zip_equal(graph.inputs, values))
+    inner.values[info.name] = value;
+  // What failed before is no reason to leave this graph out.
+  defineInitializers(graph, inner);
+  buildNodes(graph.nodes, inner, depth);
+  std::vector<GraphValue> results;
+  for (const ValueInfo &info : graph.outputs) {
+    GraphValue *found = findValue(inner, info.name);
+    if (!found) {
+      report() << "nothing makes '" << printable(info.name)
+               << "', a result of the graph '" << printable(graph.name)
+               << "' inside of a node";
+      return std::nullopt;
+    }
+    if (found->isPoisoned)
+      return std::nullopt;
+    results.push_back(*found);
+  }
+  return results;
 }
 
 void Importer::callFunction(const Function &callee, const onnx::Node &node,
@@ -399,6 +475,11 @@ bool Importer::buildResults(Scope &scope) {
     GraphValue &value = found->second;
     if (value.isPoisoned)
       continue;
+    if (value.kind != GraphValue::Tensor) {
+      report() << "output '" << name
+               << "' is no tensor, which is not supported";
+      continue;
+    }
     Value tensor = materialize(ops, value);
     if (info.type.isTensor && info.type.element != DataType::Undefined) {
       auto declared = elementType(context, info.type.element);
@@ -492,8 +573,9 @@ OwningOpRef<ModuleOp> Importer::run() {
     scope.operatorSets[entry.first()] = entry.second;
   declareFunction({});
   defineArguments(scope);
-  if (!defineInitializers(scope) || !buildNodes(model.graph->nodes, scope, 0) ||
-      !areKnown || !buildResults(scope))
+  if (!defineInitializers(*model.graph, scope) ||
+      !buildNodes(model.graph->nodes, scope, 0) || !areKnown ||
+      !buildResults(scope))
     return nullptr;
   return std::move(module);
 }
@@ -511,7 +593,8 @@ bool marver::isOnnx(StringRef bytes) {
 void marver::onnx::loadDialects(MLIRContext *context) {
   context->loadDialect<mv::MvDialect, func::FuncDialect, arith::ArithDialect,
                        math::MathDialect, linalg::LinalgDialect,
-                       tensor::TensorDialect, affine::AffineDialect>();
+                       tensor::TensorDialect, affine::AffineDialect,
+                       scf::SCFDialect>();
 }
 
 OwningOpRef<ModuleOp> marver::importOnnx(MLIRContext *context,

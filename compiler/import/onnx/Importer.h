@@ -21,9 +21,11 @@ namespace marver::onnx {
 /// Sizes of a dim that a symbol may take.
 constexpr int64_t symbolLimit = std::numeric_limits<int32_t>::max();
 
-/// Names and what they stand for, in the graph or in one call of a function.
+/// Names and what they stand for, in a graph or in one call of a function.
 struct Scope {
   llvm::StringMap<GraphValue> values;
+  /// Of a graph inside of a node: where that node is.
+  Scope *outer = nullptr;
   /// Attributes of the call, for references to them.
   llvm::SmallVector<const Attribute *> attributes;
   llvm::StringMap<int64_t> operatorSets;
@@ -71,9 +73,12 @@ private:
   // The function.
   void declareFunction(llvm::ArrayRef<mlir::Type> results);
   void defineArguments(Scope &scope);
-  bool defineInitializers(Scope &scope);
+  bool defineInitializers(const Graph &graph, Scope &scope);
   bool buildNodes(llvm::ArrayRef<Node> nodes, Scope &scope, int depth);
   void buildNode(const Node &node, Scope &scope, int depth);
+  std::optional<std::vector<GraphValue>>
+  buildGraph(const Graph &graph, const std::vector<GraphValue> &values,
+             Scope &scope, int depth);
   void callFunction(const Function &function, const Node &node, Scope &scope,
                     llvm::ArrayRef<GraphValue *> inputs,
                     llvm::ArrayRef<const Attribute *> attributes, int depth);
@@ -104,8 +109,9 @@ private:
   const Model &model;
   TensorReader tensors;
   mlir::Location fileLoc;
-  OpsBuilder ops;
+  /// Goes after `ops`, which may hold operations that use its values.
   mlir::OwningOpRef<mlir::ModuleOp> module;
+  OpsBuilder ops;
   mlir::func::FuncOp function;
   llvm::SmallVector<Input> inputs;
   /// Symbols in order of first use.

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/import/onnx/Node.h"
+#include "compiler/ops/Recurrent.h"
 
 using namespace mlir;
 using namespace marver;
@@ -85,54 +86,99 @@ static void topK(NodeBuilder &n) {
     count = n.dim(1);
   if (!count)
     return;
-  if (n.isUnsigned(0))
-    return n.fail("is not supported for unsigned integers");
+  n.integer("sorted", 1); // They always are.
   auto [values, positions] =
       n.ops.topk(n.in(0), *count, n.integer("axis", -1),
-                 n.integer("largest", 1) != 0, n.integer("sorted", 1) != 0);
-  n.set(0, values);
+                 n.integer("largest", 1) != 0, n.isUnsigned(0));
+  n.setLike(values);
   n.set(1, positions);
 }
 
-/// The first `lengths[b]` elements of each row in the opposite order.
-static void reverseSequence(NodeBuilder &n) {
-  Value x = n.in(0), lengths = n.in(1);
-  if (!x || !lengths)
+static void reverseSequences(NodeBuilder &n) {
+  n.setLike(reverseSequence(n.ops, n.in(0), n.in(1), n.integer("batch_axis", 1),
+                            n.integer("time_axis", 0)));
+}
+
+/// One row a dim; a scalar counts as a tensor of one element.
+static void nonZero(NodeBuilder &n) {
+  Value x = n.in(0);
+  if (x && OpsBuilder::rankOf(x) == 0)
+    x = n.ops.unsqueeze(x, {0});
+  Value rows = n.ops.nonzero(x);
+  if (rows)
+    n.set(n.ops.transpose(rows, {1, 0}));
+}
+
+static void compress(NodeBuilder &n) {
+  Value x = n.in(0), condition = n.in(1);
+  if (!x || !condition)
     return;
-  int64_t batch = n.integer("batch_axis", 1), time = n.integer("time_axis", 0);
-  if (OpsBuilder::rankOf(x) < 2 || batch + time != 1 || batch * time != 0 ||
-      OpsBuilder::rankOf(lengths) != 1 ||
-      !OpsBuilder::elementOf(lengths).isInteger(64))
-    return n.fail(
-        "needs batch and time as the first two dims, and int64 lengths");
-  Dims all = n.ops.dims(x);
-  // Position of each result: length - 1 - t within the length, else t.
-  Value t = n.ops.arange(n.ops.index(0), n.ops.index(1), all[time],
-                         n.ops.getI64Type());
-  Value steps = time == 0 ? n.ops.unsqueeze(t, {1}) : t;
-  Value limits = time == 0 ? lengths : n.ops.unsqueeze(lengths, {1});
-  Value turned =
-      n.ops.sub(n.ops.sub(limits, n.ops.scalar(1, n.ops.getI64Type())), steps);
-  Value at =
-      n.ops.where(n.ops.compare(Compare::Lt, steps, limits), turned, steps);
-  SmallVector<int64_t> behind;
-  for (int64_t i = 2; i < OpsBuilder::rankOf(x); ++i)
-    behind.push_back(i);
-  n.setLike(n.ops.gatherElements(
-      x, n.ops.expand(n.ops.unsqueeze(at, behind), all), time));
+  if (OpsBuilder::rankOf(condition) != 1)
+    return n.fail("needs a condition of rank 1");
+  int64_t axis = 0;
+  if (n.hasAttribute("axis"))
+    axis = n.integer("axis", 0);
+  else
+    x = n.ops.reshape(x, {n.ops.product(n.ops.dims(x))});
+  n.setLike(n.ops.gather(x, n.ops.truePositions(condition), axis));
+}
+
+static void unique(NodeBuilder &n) {
+  Value x = n.in(0);
+  if (!x)
+    return;
+  OpsBuilder::UniqueOptions options;
+  options.sorted = n.integer("sorted", 1) != 0;
+  options.isUnsigned = n.isUnsigned(0);
+  options.equalNan = true;
+  if (n.hasAttribute("axis"))
+    options.axis = n.integer("axis", 0);
+  else
+    x = n.ops.reshape(x, {n.ops.product(n.ops.dims(x))});
+  OpsBuilder::UniqueResult result = n.ops.unique(x, options);
+  n.setLike(result.values);
+  n.set(1, result.first);
+  n.set(2, result.inverse);
+  n.set(3, result.counts);
+}
+
+static void nonMaxSuppression(NodeBuilder &n) {
+  Value boxes = n.in(0), scores = n.in(1);
+  if (!boxes || !scores)
+    return;
+  OpsBuilder &b = n.ops;
+  if (n.integer("center_point_box", 0) != 0) {
+    if (OpsBuilder::rankOf(boxes) != 3)
+      return n.fail("needs boxes of rank 3");
+    Value center = b.narrow(boxes, 2, b.index(0), b.index(2)),
+          extent = b.narrow(boxes, 2, b.index(2), b.index(2));
+    Value half = b.mul(extent, b.scalar(0.5, OpsBuilder::elementOf(extent)));
+    boxes = b.concat({b.sub(center, half), b.add(center, half)}, 2);
+  }
+  // Without a limit nothing is chosen.
+  Value count = n.optional(2), overlap = n.optional(3);
+  if (!count)
+    count = b.scalar(0, b.getI64Type());
+  if (!overlap)
+    overlap = b.scalar(0.0, b.getF32Type());
+  n.set(b.nonMaxSuppression(boxes, scores, count, overlap, n.optional(4)));
 }
 
 llvm::ArrayRef<Operator> marver::onnx::indexingOperators() {
   static const Operator table[] = {
+      {"Compress", compress},
       {"Gather", gather},
       {"GatherElements", gatherElements},
       {"GatherND", gatherNd},
+      {"NonMaxSuppression", nonMaxSuppression},
+      {"NonZero", nonZero},
       {"OneHot", oneHot},
-      {"ReverseSequence", reverseSequence},
+      {"ReverseSequence", reverseSequences},
       {"Scatter", scatterElements},
       {"ScatterElements", scatterElements},
       {"ScatterND", scatterNd},
       {"TopK", topK},
+      {"Unique", unique},
   };
   return table;
 }

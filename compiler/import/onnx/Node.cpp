@@ -27,6 +27,21 @@ std::string marver::onnx::printable(StringRef text) {
   return result;
 }
 
+std::optional<bool> marver::onnx::knownTruth(const GraphValue &value) {
+  std::optional<ConstantData> data;
+  if (value.constant)
+    data = getConstantData(value.constant);
+  else if (value.tensor)
+    data = getConstantData(value.tensor);
+  else if (value.dims && value.dims->size() == 1)
+    if (auto number = OpsBuilder::known(value.dims->front()))
+      return *number != 0;
+  if (!data || elementCount(data->type) != 1 ||
+      !data->type.getElementType().isInteger())
+    return std::nullopt;
+  return data->getInt(0) != 0;
+}
+
 Value marver::onnx::materialize(OpsBuilder &ops, GraphValue &value) {
   if (value.tensor || value.isPoisoned)
     return value.tensor;
@@ -208,6 +223,33 @@ ElementsAttr NodeBuilder::tensor(StringRef name) {
   return constant;
 }
 
+const onnx::Graph *NodeBuilder::graph(StringRef name,
+                                      std::optional<size_t> inputCount,
+                                      std::optional<size_t> resultCount) {
+  const onnx::Attribute *attribute = find(name);
+  if (!attribute || !attribute->graph) {
+    ops.fail("the graph '" + name + "' is missing");
+    return nullptr;
+  }
+  auto check = [&](size_t count, std::optional<size_t> wanted, StringRef what) {
+    if (wanted && count != *wanted)
+      ops.fail("the graph '" + name + "' has " + Twine(count) + " " + what +
+               ", must have " + Twine(*wanted));
+  };
+  check(attribute->graph->inputs.size(), inputCount, "inputs");
+  check(attribute->graph->outputs.size(), resultCount, "results");
+  return ops.failed() ? nullptr : attribute->graph.get();
+}
+
+std::optional<NodeBuilder::GraphValues>
+NodeBuilder::build(const onnx::Graph &graph, const GraphValues &values) {
+  Location loc = ops.getLoc();
+  std::optional<GraphValues> made = buildGraph(graph, values);
+  ops.setLoc(loc);
+  failedInside |= !made;
+  return made;
+}
+
 std::optional<SmallVector<int64_t>> NodeBuilder::axes(StringRef name,
                                                       size_t i) {
   if (hasAttribute(name))
@@ -271,15 +313,16 @@ void NodeBuilder::set(size_t i, GraphValue value) {
     results[i] = std::move(value);
 }
 
-Handler marver::onnx::findOperator(StringRef name) {
-  static const llvm::StringMap<Handler> table = [] {
-    llvm::StringMap<Handler> all;
+const Operator *marver::onnx::findOperator(StringRef name) {
+  static const llvm::StringMap<const Operator *> table = [] {
+    llvm::StringMap<const Operator *> all;
     for (ArrayRef<Operator> list :
          {mathOperators(), reductionOperators(), shapeOperators(),
           networkOperators(), attentionOperators(), indexingOperators(),
-          quantizationOperators()})
+          quantizationOperators(), controlOperators(), sequenceOperators(),
+          recurrentOperators()})
       for (const Operator &entry : list)
-        all[entry.name] = entry.handler;
+        all[entry.name] = &entry;
     return all;
   }();
   return table.lookup(name);

@@ -10,7 +10,8 @@
 //
 // Values of the graph are tensors, or *shape values*: integer lists (and
 // scalars) that were computed from shapes and constants are kept as dims as
-// long as nothing needs them as tensors.
+// long as nothing needs them as tensors. Sequences and optionals exist while a
+// model is imported only: which values they hold must follow from the graph.
 //
 //===----------------------------------------------------------------------===//
 
@@ -37,7 +38,14 @@ struct GraphValue {
   bool isUnsigned = false;
   /// The node that made it failed; so does, silently, what uses it.
   bool isPoisoned = false;
+  /// A sequence, of `items`, or an optional without an element; an optional
+  /// with one is that element.
+  enum Kind : char { Tensor, Sequence, None } kind = Tensor;
+  std::vector<GraphValue> items;
 };
+
+/// Whether a value is known to be true (or false) when the model is imported.
+std::optional<bool> knownTruth(const GraphValue &value);
 
 class TensorReader;
 
@@ -45,11 +53,19 @@ class NodeBuilder {
 public:
   using Value = mlir::Value;
 
+  /// Results of a graph that is given as an attribute, its inputs being these
+  /// values; nullopt after a failure, which has been reported.
+  using GraphValues = std::vector<GraphValue>;
+  using GraphFunction = llvm::function_ref<std::optional<GraphValues>(
+      const Graph &, const GraphValues &)>;
+
   NodeBuilder(OpsBuilder &ops, TensorReader &tensors, const Node &node,
               int64_t opset, llvm::ArrayRef<GraphValue *> inputs,
-              llvm::ArrayRef<const Attribute *> attributes)
+              llvm::ArrayRef<const Attribute *> attributes,
+              GraphFunction buildGraph)
       : ops(ops), node(node), opset(opset), tensors(tensors), inputs(inputs),
-        attributes(attributes), results(node.outputs.size()) {}
+        attributes(attributes), results(node.outputs.size()),
+        buildGraph(buildGraph) {}
 
   OpsBuilder &ops;
   const Node &node;
@@ -96,6 +112,13 @@ public:
   llvm::SmallVector<double> reals(llvm::StringRef name);
   /// A tensor attribute's value; null if absent, fails if it cannot be used.
   mlir::ElementsAttr tensor(llvm::StringRef name);
+  /// A graph with these numbers of inputs and results (any number if nullopt);
+  /// null after a failure.
+  const Graph *graph(llvm::StringRef name, std::optional<size_t> inputCount,
+                     std::optional<size_t> resultCount);
+  /// Builds a graph at the insertion point.
+  std::optional<GraphValues> build(const Graph &graph,
+                                   const GraphValues &values);
   /// The axes of an operator that took them from an attribute before opset
   /// `since` and takes them from operand `i` after it; empty if absent.
   std::optional<llvm::SmallVector<int64_t>> axes(llvm::StringRef name,
@@ -122,6 +145,8 @@ public:
   void fail(const llvm::Twine &message) { ops.fail(message); }
 
   llvm::ArrayRef<GraphValue> made() const { return results; }
+  /// A graph inside of the node failed, and that was reported.
+  bool hasFailedInside() const { return failedInside; }
   /// An attribute of the node that its handler never looked at and that may
   /// change what it computes; null if there is none.
   const Attribute *unread() const;
@@ -131,6 +156,8 @@ private:
   llvm::ArrayRef<GraphValue *> inputs;
   llvm::ArrayRef<const Attribute *> attributes;
   std::vector<GraphValue> results;
+  GraphFunction buildGraph;
+  bool failedInside = false;
   /// Names of attributes that were asked for.
   llvm::StringSet<> asked;
 };
@@ -152,6 +179,8 @@ using Handler = void (*)(NodeBuilder &);
 struct Operator {
   llvm::StringRef name;
   Handler handler;
+  /// Whether operands may be sequences and optionals.
+  bool takesSequences = false;
 };
 
 // The operators, by kind; each list is in the file of that name.
@@ -162,9 +191,12 @@ llvm::ArrayRef<Operator> networkOperators();
 llvm::ArrayRef<Operator> attentionOperators();
 llvm::ArrayRef<Operator> indexingOperators();
 llvm::ArrayRef<Operator> quantizationOperators();
+llvm::ArrayRef<Operator> controlOperators();
+llvm::ArrayRef<Operator> sequenceOperators();
+llvm::ArrayRef<Operator> recurrentOperators();
 
-/// The handler of an operator, or null.
-Handler findOperator(llvm::StringRef name);
+/// The operator of that name, or null.
+const Operator *findOperator(llvm::StringRef name);
 
 /// Builds the node on shape values if all that it needs are such; false if not.
 bool buildShapeValue(NodeBuilder &node);

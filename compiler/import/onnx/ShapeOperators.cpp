@@ -220,11 +220,6 @@ static void dropout(NodeBuilder &n) {
   n.set(1, n.ops.full(n.ops.dims(x), n.ops.scalar(1, n.ops.getI1Type())));
 }
 
-static void identity(NodeBuilder &n) {
-  if (n.has(0))
-    n.set(0, n.value(0));
-}
-
 static void constantOfShape(NodeBuilder &n) {
   auto target = n.dims(0);
   if (!target)
@@ -524,7 +519,6 @@ llvm::ArrayRef<Operator> marver::onnx::shapeOperators() {
       {"Expand", expand},
       {"EyeLike", eyeLike},
       {"Flatten", flatten},
-      {"Identity", identity},
       {"Pad", pad},
       {"Range", range},
       {"Reshape", reshape},

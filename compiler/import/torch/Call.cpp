@@ -512,8 +512,10 @@ const OpTable &operators() {
     addContractions(result);
     addNormalization(result);
     addIndexing(result);
+    addRecurrent(result);
     addScalars(result);
     addHigherOrder(result);
+    addSelection(result);
     return result;
   }();
   return table;

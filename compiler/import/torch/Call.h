@@ -168,8 +168,10 @@ void addCreation(OpTable &table);
 void addContractions(OpTable &table);
 void addNormalization(OpTable &table);
 void addIndexing(OpTable &table);
+void addRecurrent(OpTable &table);
 void addScalars(OpTable &table);
 void addHigherOrder(OpTable &table);
+void addSelection(OpTable &table);
 
 /// All operators.
 const OpTable &operators();

@@ -85,7 +85,7 @@ Value takeAlongDim(Call &c) {
   return c.b.gatherElements(x, c.b.expand(index, target), axis);
 }
 
-/// The index tensors; a mask has as many results as it has ones.
+/// The index tensors; masks are tensors of i1.
 std::optional<SmallVector<Value>> indicesOf(Call &c) {
   SmallVector<Value> indices = c.tensors("indices");
   if (c.b.failed())
@@ -96,12 +96,8 @@ std::optional<SmallVector<Value>> indicesOf(Call &c) {
       continue;
     if (!value)
       return std::nullopt;
-    if (c.typeOf(argument) == ScalarType::Bool ||
-        c.typeOf(argument) == ScalarType::Byte) {
-      c.fail("indexing with a mask is not supported yet (its result's size "
-             "depends on the data); torch.where keeps the size");
-      return std::nullopt;
-    }
+    if (c.typeOf(argument) == ScalarType::Byte)
+      value = c.cast(value, ScalarType::Byte, ScalarType::Bool);
   }
   return indices;
 }
@@ -109,7 +105,7 @@ std::optional<SmallVector<Value>> indicesOf(Call &c) {
 Value index(Call &c) {
   Value x = c.tensor("self");
   std::optional<SmallVector<Value>> indices = indicesOf(c);
-  return x && indices ? c.b.indexTensors(x, *indices) : nullptr;
+  return x && indices ? c.b.indexMasks(x, *indices) : nullptr;
 }
 
 Value indexPut(Call &c) {
@@ -141,8 +137,9 @@ Value indexPut(Call &c) {
   Value values = c.operand("values", c.resultType());
   if (!x || !indices || !values)
     return nullptr;
-  return c.b.indexPut(x, *indices, values,
-                      accumulate ? ScatterKind::Add : ScatterKind::Replace);
+  return c.b.indexPutMasks(x, *indices, values,
+                           accumulate ? ScatterKind::Add
+                                      : ScatterKind::Replace);
 }
 
 Value indexCopy(Call &c) {

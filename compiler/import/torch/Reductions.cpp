@@ -158,7 +158,7 @@ Value topk(Call &c) {
     return c.fail("of a scalar is not supported");
   auto [values, indices] =
       c.b.topk(x, c.dim("k", c.b.index(1)), c.axis("dim", c.b.rankOf(x), -1),
-               c.boolean("largest", true), c.boolean("sorted", true));
+               c.boolean("largest", true), isUnsigned(c.typeOf("self")));
   c.results = {values, indices};
   return nullptr;
 }
@@ -173,8 +173,9 @@ void sortInto(Call &c, SmallVector<Value> &results) {
     return;
   }
   const int64_t axis = c.axis("dim", c.b.rankOf(x), -1);
-  auto [values, indices] = c.b.topk(x, c.b.dim(x, axis), axis,
-                                    c.boolean("descending"), /*sorted=*/true);
+  auto [values, indices] =
+      c.b.topk(x, c.b.dim(x, axis), axis, c.boolean("descending"),
+               isUnsigned(c.typeOf("self")));
   results = {values, indices};
 }
 

@@ -90,36 +90,6 @@ Value Evaluator::combineScatter(mv::ScatterKind kind, Value before,
   llvm_unreachable("unknown kind of scatter");
 }
 
-Value Evaluator::scatter(mv::ScatterOp op, const Point &point) {
-  ImplicitLocOpBuilder &b = builder();
-  CoordinateMath math(e, point.lanes);
-  auto d = int64_t(op.getDim());
-  Type type = getElementTypeOrSelf(op.getInput());
-  const Coordinate &c = point.at[d];
-  Value wanted = math.value(c);
-  bool perLane = isa<VectorType>(wanted.getType());
-  // All positions in order; those that are not this element's change nothing.
-  Reduction updates;
-  updates.inits = {widen(evaluate(op.getInput(), point))};
-  updates.step = [&](ArrayRef<Coordinate> at, int64_t, Value,
-                     ValueRange state) -> SmallVector<Value> {
-    Coordinate index =
-        checkedIndex(coordinateFrom(op.getIndices(), Point(at)),
-                     dim(op.getInput(), d), Point(at), /*unchecked=*/false, op);
-    Value position = math.scalar(index);
-    Value here = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, wanted,
-                                       perLane ? e.splat(position, point.lanes)
-                                               : position);
-    Point source = point;
-    source.at[d] = at[0];
-    Value update = widen(evaluate(op.getUpdates(), source));
-    return {laneSelect(here, combineScatter(op.getKind(), state[0], update),
-                       state[0])};
-  };
-  Value result = reduce({dim(op.getIndices(), 0)}, updates, point.lanes, -1)[0];
-  return narrow(result, type);
-}
-
 //===----------------------------------------------------------------------===//
 // Contractions
 //===----------------------------------------------------------------------===//

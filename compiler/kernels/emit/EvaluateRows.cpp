@@ -286,47 +286,6 @@ Value Evaluator::argReduce(mv::ArgReduceOp op, const Point &point) {
   return found;
 }
 
-Value Evaluator::cumulativeSum(mv::CumulativeSumOp op, const Point &point) {
-  ImplicitLocOpBuilder &b = builder();
-  CoordinateMath math(e, point.lanes);
-  auto d = int64_t(op.getDim());
-  Type type = getElementTypeOrSelf(op.getInput());
-  Type computed = sumType(type);
-  Type valueType = withLanes(computed, point.lanes);
-  bool isFloat = isa<FloatType>(computed);
-  const Coordinate &end = point.at[d];
-  Value size = dim(op.getInput(), d);
-  Value zero = number(0, valueType);
-
-  // The sum over the row's elements before (and at) `end`; along the row the
-  // lanes end at different places.
-  Reduction sum;
-  sum.inits = {zero};
-  sum.step = [&](ArrayRef<Coordinate> at, int64_t, Value,
-                 ValueRange state) -> SmallVector<Value> {
-    Coordinate position = at[0];
-    // In reverse the elements are added from the end.
-    if (op.getReverse())
-      position = math.sub(math.of(e.add(size, -1)), position);
-    Point source = point;
-    source.at[d] = position;
-    Value x = widen(evaluate(op.getInput(), source));
-    arith::CmpIPredicate predicate =
-        op.getReverse() ? (op.getExclusive() ? arith::CmpIPredicate::sgt
-                                             : arith::CmpIPredicate::sge)
-                        : (op.getExclusive() ? arith::CmpIPredicate::slt
-                                             : arith::CmpIPredicate::sle);
-    Value here = math.scalar(position), limit = math.value(end);
-    if (isa<VectorType>(limit.getType()))
-      here = e.splat(here, point.lanes);
-    Value counts = arith::CmpIOp::create(b, predicate, here, limit);
-    Value next = isFloat ? Value(arith::AddFOp::create(b, state[0], x))
-                         : Value(arith::AddIOp::create(b, state[0], x));
-    return {laneSelect(counts, next, state[0])};
-  };
-  return narrow(reduce({size}, sum, point.lanes, -1)[0], type);
-}
-
 //===----------------------------------------------------------------------===//
 // Attention
 //===----------------------------------------------------------------------===//

@@ -414,7 +414,6 @@ Value Evaluator::compute(Value tensor, const Point &point) {
       .Case([&](tensor::ReshapeOp o) { return reshape(o, point); })
       .Case([&](mv::GatherOp o) { return gather(o, point); })
       .Case([&](mv::GatherElementsOp o) { return gatherElements(o, point); })
-      .Case([&](mv::ScatterOp o) { return scatter(o, point); })
       .Case([&](mv::ConvOp o) { return conv(o, point); })
       .Case([&](mv::MatmulOp o) { return matmul(o, point); })
       .Case([&](mv::PoolOp o) { return pool(o, point); })
@@ -423,7 +422,6 @@ Value Evaluator::compute(Value tensor, const Point &point) {
       .Case([&](mv::LayerNormOp o) { return layerNorm(o, point); })
       .Case([&](mv::AttentionOp o) { return attention(o, point); })
       .Case([&](mv::ArgReduceOp o) { return argReduce(o, point); })
-      .Case([&](mv::CumulativeSumOp o) { return cumulativeSum(o, point); })
       .Default([&](Operation *other) {
         return fail(other, elementType, point, "it has no kernel family");
       });

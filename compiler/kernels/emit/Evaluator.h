@@ -96,7 +96,6 @@ private:
   // mv operations.
   Value gather(mv::GatherOp op, const Point &point);
   Value gatherElements(mv::GatherElementsOp op, const Point &point);
-  Value scatter(mv::ScatterOp op, const Point &point);
   Value conv(mv::ConvOp op, const Point &point);
   Value matmul(mv::MatmulOp op, const Point &point);
   Value pool(mv::PoolOp op, const Point &point);
@@ -105,7 +104,6 @@ private:
   Value layerNorm(mv::LayerNormOp op, const Point &point);
   Value attention(mv::AttentionOp op, const Point &point);
   Value argReduce(mv::ArgReduceOp op, const Point &point);
-  Value cumulativeSum(mv::CumulativeSumOp op, const Point &point);
 
 public:
   // Pieces that the files of the evaluator share.

@@ -11,11 +11,11 @@ using namespace marver;
 
 const KernelFamily *marver::findKernelFamily(llvm::StringRef name) {
   static const KernelFamily *const families[] = {
-      &pointwiseFamily,     &reduceFamily,        &rowFamily,
-      &attentionFamily,     &cumulativeSumFamily, &scatterFamily,
-      &contractionFamily,   &depthwiseFamily,     &matmulFamily,
-      &poolFamily,          &winogradFamily,      &convDepthwiseFamily,
-      &winogradFilterFamily};
+      &pointwiseFamily,      &reduceFamily,        &rowFamily,
+      &attentionFamily,      &cumulativeSumFamily, &scatterFamily,
+      &contractionFamily,    &depthwiseFamily,     &matmulFamily,
+      &poolFamily,           &winogradFamily,      &convDepthwiseFamily,
+      &winogradFilterFamily, &selectionFamily};
   for (const KernelFamily *family : families)
     if (family->name == name)
       return family;

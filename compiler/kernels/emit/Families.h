@@ -29,6 +29,8 @@ extern const KernelFamily attentionFamily;
 extern const KernelFamily cumulativeSumFamily;
 /// mv.scatter, in place where input and result share memory.
 extern const KernelFamily scatterFamily;
+/// mv.top_k, mv.true_positions and mv.suppress.
+extern const KernelFamily selectionFamily;
 /// mv.packed_conv and mv.packed_matmul.
 extern const KernelFamily contractionFamily;
 /// mv.winograd_conv: convolutions with fewer multiplications.

@@ -29,12 +29,9 @@ using namespace marver;
 /// Elements of the innermost dim in a parallel index.
 constexpr int64_t kChunk = 256;
 
-/// The operation that `kernel` is about, if its result is that of the kernel.
-template <typename Op> static Op matchOnly(mv::KernelOp kernel) {
-  Operation *yield = kernel.getTerminator();
-  return yield->getNumOperands() == 1
-             ? yield->getOperand(0).template getDefiningOp<Op>()
-             : Op();
+/// The operation that `kernel` is about: nothing follows it.
+template <typename Op> static Op operationOf(mv::KernelOp kernel) {
+  return kernel.getTerminator()->getOperand(0).template getDefiningOp<Op>();
 }
 
 /// The parallel indices of a kernel that goes along dim `along` of its result.
@@ -101,11 +98,10 @@ static void forEachRow(Evaluator &evaluator, ArrayRef<Value> sizes,
 
 template <typename Op>
 static OpFoldResult orderedExtent(OpBuilder &builder, Location loc,
-                                  mv::KernelOp kernel, ValueRange inputs,
-                                  ValueRange outs, const TargetInfo &target) {
-  if (Op op = matchOnly<Op>(kernel))
-    return extentAlong(builder, loc, outs[0], int64_t(op.getDim()));
-  return pointwiseFamily.extent(builder, loc, kernel, inputs, outs, target);
+                                  mv::KernelOp kernel, ValueRange,
+                                  ValueRange outs, const TargetInfo &) {
+  return extentAlong(builder, loc, outs[0],
+                     int64_t(operationOf<Op>(kernel).getDim()));
 }
 
 static int64_t noScratch(mv::KernelOp, const TargetInfo &) { return 0; }
@@ -115,9 +111,7 @@ static int64_t noScratch(mv::KernelOp, const TargetInfo &) { return 0; }
 //===----------------------------------------------------------------------===//
 
 static LogicalResult emitCumulative(KernelEmitter &e) {
-  auto op = matchOnly<mv::CumulativeSumOp>(e.kernel());
-  if (!op)
-    return pointwiseFamily.emit(e);
+  auto op = operationOf<mv::CumulativeSumOp>(e.kernel());
   Evaluator evaluator(e);
   ResultWriter writer(evaluator, /*throughShapes=*/false);
   ImplicitLocOpBuilder &b = e.builder();
@@ -157,9 +151,7 @@ const KernelFamily marver::cumulativeSumFamily = {
 //===----------------------------------------------------------------------===//
 
 static LogicalResult emitScatter(KernelEmitter &e) {
-  auto op = matchOnly<mv::ScatterOp>(e.kernel());
-  if (!op)
-    return pointwiseFamily.emit(e);
+  auto op = operationOf<mv::ScatterOp>(e.kernel());
   Evaluator evaluator(e);
   ResultWriter writer(evaluator, /*throughShapes=*/false);
   ImplicitLocOpBuilder &b = e.builder();

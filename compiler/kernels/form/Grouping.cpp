@@ -92,8 +92,17 @@ static StringRef fixedFamily(Operation *anchor) {
       .Case<mv::ArgReduceOp>([](auto) { return "reduce"; })
       .Case<mv::CumulativeSumOp>([](auto) { return "cumulative_sum"; })
       .Case<mv::ScatterOp>([](auto) { return "scatter"; })
+      .Case<mv::TopKOp, mv::TruePositionsOp, mv::SuppressOp>(
+          [](auto) { return "selection"; })
       .Case<linalg::LinalgOp>([](auto) { return "reduce"; })
       .Default([](Operation *) { return "pointwise"; });
+}
+
+/// Fills its result in an order of its own, so that nothing can follow in the
+/// same kernel, element by element.
+static bool standsAlone(Operation *anchor) {
+  return isa<mv::CumulativeSumOp, mv::ScatterOp, mv::TopKOp,
+             mv::TruePositionsOp, mv::SuppressOp>(anchor);
 }
 
 KernelChoice chooseFamily(Operation *anchor, const TargetInfo &target) {
@@ -210,7 +219,7 @@ private:
     group.anchor = group.root = op;
     group.choice = chooseFamily(op, target);
     group.ops.insert(op);
-    if (options.fuse && op->getNumResults() == 1)
+    if (options.fuse && op->getNumResults() == 1 && !standsAlone(op))
       absorbEpilogue(group);
     take(std::move(group));
   }
@@ -302,7 +311,8 @@ private:
   /// convolution wants. The widest pad is taken; narrower ones and the plain
   /// value are slices of it.
   void absorbHalo(Group &group) {
-    if (group.root->getNumResults() != 1 || isa<tensor::PadOp>(group.root))
+    if (group.root->getNumResults() != 1 || isa<tensor::PadOp>(group.root) ||
+        standsAlone(group.root))
       return;
     Value result = group.root->getResult(0);
     tensor::PadOp widest;

@@ -13,10 +13,12 @@ Takes the lines of TEST that begin with PREFIX (default "MODEL:"):
     extern w f32[2] FILE [OFFSET [LENGTH]]   external data
     node Conv(x, w, ) -> y, z {group=2, pads=[1,1], mode="same", a=1.5, to=@n} as NAME
                                 a trailing or double comma leaves an operand out;
-                                a=@n in a function refers to the call's attribute n
+                                a=@n in a function refers to the call's attribute n,
+                                a=&G is the graph G
     output y [f32[N,3]]
     function D.F(a, b; n) -> c  what follows belongs to it, up to
     end
+    graph G(a, b) -> c          nodes and constants that follow belong to it, up to end
     ir 8
 """
 
@@ -101,8 +103,13 @@ def tensor(kind, name, text, rest):
     return head + b"".join(number(field, v) for v in values)
 
 
+GRAPHS = {}
+
+
 def attribute(name, text):
     out = data(1, name)
+    if text.startswith("&"):
+        return out + data(6, GRAPHS[text[1:]]) + number(20, 5)
     if text.startswith("@"):
         return out + data(21, text[1:])
     if text.startswith('"'):
@@ -145,6 +152,7 @@ def node(text):
 def model(lines):
     graph, functions, opsets, version = b"", b"", b"", 10
     function = None
+    outer, inner = None, None  # of a graph inside: what is around it, its name
     for line in lines:
         keyword, _, rest = line.strip().partition(" ")
         words = rest.split()
@@ -174,6 +182,13 @@ def model(lines):
             function += b"".join(data(4, i) for i in names(inputs))
             function += b"".join(data(5, o) for o in names(outputs))
             function += b"".join(data(6, a) for a in names(attributes or ""))
+        elif keyword == "graph":
+            name, inputs, outputs = re.fullmatch(r"(\w+)\((.*?)\) -> (.*)", rest).groups()
+            outer, inner = graph, name
+            graph = data(2, name) + b"".join(data(11, data(1, i)) for i in names(inputs))
+            graph += b"".join(data(12, data(1, o)) for o in names(outputs))
+        elif keyword == "end" and inner:
+            GRAPHS[inner], graph, inner = graph, outer, None
         elif keyword == "end":
             functions += data(25, function)
             function = None
