@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/import/torch/Call.h"
+#include "marver/abi.h"
 
 using namespace llvm;
 
@@ -36,6 +37,42 @@ Value maskedSelect(Call &c) {
   if (!dims)
     return nullptr;
   return c.b.indexMasks(c.b.expand(x, *dims), {c.b.expand(mask, *dims)});
+}
+
+/// `repeats[i]` times the number i, for every i in order: how many of the
+/// numbers' ranges end at or before each place.
+Value repeated(Call &c) {
+  OpsBuilder &b = c.b;
+  Value repeats = c.tensor("repeats");
+  if (!repeats)
+    return nullptr;
+  if (b.rankOf(repeats) != 1)
+    return c.fail("needs a list of counts");
+  Type i64 = b.getI64Type();
+  repeats = b.cast(repeats, i64);
+  Value none = b.compare(Compare::Lt, repeats, b.scalar(0, i64));
+  b.check(b.truth(b.unary(Unary::LogicalNot,
+                          b.reduce(Reduce::Any, none, {0}, false))),
+          MV_FAILURE_SHAPE, "a number of repeats is negative");
+  Value ends = b.cumulativeSum(repeats, 0, false, false);
+  std::optional<Dims> total =
+      b.tensorToDims(b.reduce(Reduce::Sum, repeats, {0}, false));
+  if (!total)
+    return nullptr;
+  Dim size = total->front();
+  Value marks = b.full({b.add(size, b.index(1))}, 0.0, i64);
+  Value ones = b.full(b.dims(ends), 1.0, i64);
+  marks = b.indexPut(marks, {ends}, ones, ScatterKind::Add);
+  return b.narrow(b.cumulativeSum(marks, 0, false, false), 0, b.index(0), size);
+}
+
+Value repeatInterleave(Call &c) {
+  Value x = c.tensor("self"), at = repeated(c);
+  if (!x || !at)
+    return nullptr;
+  if (!c.has("dim"))
+    return c.b.gather(c.b.reshape(x, {c.b.product(c.b.dims(x))}), at, 0);
+  return c.b.gather(x, at, c.axis("dim", c.b.rankOf(x)));
 }
 
 /// Sets the results: values, inverse, counts, the latter two where asked for.
@@ -90,6 +127,8 @@ constexpr OpEntry entries[] = {
     {"aten.nonzero_numpy.default", nonzeroColumns<selfName>},
     {"aten.where.default", nonzeroColumns<conditionName>},
     {"aten.masked_select.default", maskedSelect},
+    {"aten.repeat_interleave.Tensor", repeated},
+    {"aten.repeat_interleave.self_Tensor", repeatInterleave},
     {"aten._unique2.default", unique<false>},
     {"aten.unique_dim.default", unique<false>},
     {"aten.unique_consecutive.default", unique<true>},

@@ -52,6 +52,11 @@ onnx_case("Compress", f(5, 7), b(4), axis=1)
 onnx_case("Compress", f(5, 7), b(30))
 onnx_case("Compress", f(5, 7), b(5), axis=0, also=[(f(9, 7), b(8)), (f(3, 2), b(1))])
 
+# Counts of repeats.
+torch_case("repeat_interleave", lambda x, n: torch.repeat_interleave(x, n, 0), f(5, 3), i(5, low=0, high=4))
+torch_case("repeat_interleave", lambda n: torch.repeat_interleave(n), i(9, low=0, high=3))
+torch_case("repeat_interleave", lambda x, n: torch.repeat_interleave(x, n), f(2, 3), i(6, low=0, high=2))
+
 # Different elements.
 for n in (1, 2, 37, 500):
     torch_case("unique", lambda x: torch.unique(x), i(n, low=0, high=9))
