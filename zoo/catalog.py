@@ -26,6 +26,9 @@ MODELS = {
     "whisper_tiny_cross_kv": Entry("whisper", "default"),
     "whisper_tiny_prefill": Entry("whisper", "default"),
     "whisper_tiny_step": Entry("whisper", "default"),
+    # From sound to token ids, real weights: what examples/whisper runs.
+    "whisper_tiny_en_text": Entry("speech", "default"),
+    "whisper_tiny_en_timestamps": Entry("speech", "default"),
     # The same code at other widths, depths, sizes and seeds: nothing in the
     # compiler may lean on the numbers of the models above.
     "mobilenetv2_075_192": Entry("mobilenetv2", "default"),
