@@ -97,7 +97,8 @@ struct LowerToLLVMPass : PassWrapper<LowerToLLVMPass, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerToLLVMPass)
 
   LowerToLLVMPass() = default;
-  LowerToLLVMPass(const LowerToLLVMPass &) {} // patterns are collected anew
+  // Patterns are collected anew.
+  LowerToLLVMPass(const LowerToLLVMPass &other) : PassWrapper(other) {}
 
   StringRef getName() const override { return "mv-convert-to-llvm"; }
   void getDependentDialects(DialectRegistry &registry) const override {

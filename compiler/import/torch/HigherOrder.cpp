@@ -154,7 +154,7 @@ Value scan(Call &c) {
   if (!count)
     return nullptr;
   auto results = c.b.loop(
-      *count, nullptr, *initial,
+      count, nullptr, *initial,
       [&](Dim at,
           ArrayRef<Value> carried) -> std::optional<OpsBuilder::Iteration> {
         OpsBuilder::Results values = c.graph.region(
@@ -180,7 +180,7 @@ Value map(Call &c) {
   if (!count)
     return nullptr;
   auto results = c.b.loop(
-      *count, nullptr, {},
+      count, nullptr, {},
       [&](Dim at, ArrayRef<Value>) -> std::optional<OpsBuilder::Iteration> {
         OpsBuilder::Results values =
             c.graph.region(*body, joined(slicesAt(c, *xs, at), *captured));

@@ -223,9 +223,9 @@ static Value emitOnePlusExp(const Float &f, Value x, bool negated,
   if (byTable) {
     whole = powerByTable(f, shifted);
   } else {
-    // The low bits of `shifted` are n; all others leave by the shift.
-    Value exponent =
-        arith::ShLIOp::create(f.b, f.bits(shifted), f.integer(/*mantissa=*/23));
+    // The low bits of `shifted` are n; all others leave by the shift, which
+    // makes room for the mantissa.
+    Value exponent = arith::ShLIOp::create(f.b, f.bits(shifted), f.integer(23));
     whole =
         f.fromBits(arith::AddIOp::create(f.b, exponent, f.bits(f.constant(1))));
   }

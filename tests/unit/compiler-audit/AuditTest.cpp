@@ -249,9 +249,9 @@ TEST(Audit, FindsHiddenExecutables) {
 TEST(AuditCode, AcceptsComputing) {
   std::vector<uint8_t> code = makeCode();
   int findings = 0;
-  ASSERT_FALSE(
-      bool(checkCode(MV_ARCH_X86_64, code, {0, 8},
-                     [&](size_t, size_t, std::string) { ++findings; })));
+  ASSERT_FALSE(bool(
+      checkCode(MV_ARCH_X86_64, code, {0, 8},
+                [&](size_t, size_t, const std::string &) { ++findings; })));
   EXPECT_EQ(findings, 0);
 }
 
@@ -272,9 +272,9 @@ TEST(AuditCode, RefusesEverythingElse) {
       {{0x48, 0x8b}, {}, "half an instruction"}};
   for (auto &c : cases) {
     int findings = 0;
-    ASSERT_FALSE(
-        bool(checkCode(MV_ARCH_X86_64, c.code, c.entries,
-                       [&](size_t, size_t, std::string) { ++findings; })));
+    ASSERT_FALSE(bool(
+        checkCode(MV_ARCH_X86_64, c.code, c.entries,
+                  [&](size_t, size_t, const std::string &) { ++findings; })));
     EXPECT_GT(findings, 0) << c.what;
   }
 }
