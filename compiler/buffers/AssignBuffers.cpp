@@ -402,7 +402,9 @@ private:
               .getResult());
       dim.erase();
     }
-    for (auto dim : llvm::make_early_inc_range(body->getOps<tensor::DimOp>())) {
+    SmallVector<tensor::DimOp> dims;
+    func.walk([&](tensor::DimOp dim) { dims.push_back(dim); });
+    for (tensor::DimOp dim : dims) {
       auto argument = dyn_cast<BlockArgument>(dim.getSource());
       std::optional<int64_t> index = dim.getConstantIndex();
       if (!argument || argument.getOwner() != body || !index)
