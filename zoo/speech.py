@@ -184,17 +184,15 @@ class Speech(Decoder):
 
         `before` and `last` are the previous two tokens, `latest` the last timestamp.
         """
-        ids = torch.arange(logits.shape[-1])
-        is_time = ids >= FIRST_TIMESTAMP
+        text, time = logits[:, :FIRST_TIMESTAMP], logits[:, FIRST_TIMESTAMP:]
         last_is_time, before_is_time = last >= FIRST_TIMESTAMP, before >= FIRST_TIMESTAMP
-        opened = last_is_time & ~before_is_time
-        forbidden = last_is_time & before_is_time & is_time
-        forbidden = forbidden | (opened & (ids < END))
-        forbidden = forbidden | (is_time & (ids < torch.where(opened, latest, latest + 1)))
-        logits = logits.masked_fill(forbidden, -torch.inf)
-        time, text = logits[:, FIRST_TIMESTAMP:], logits[:, :FIRST_TIMESTAMP]
+        opened, closed = last_is_time & ~before_is_time, last_is_time & before_is_time
+        ids = torch.arange(time.shape[-1]) + FIRST_TIMESTAMP
+        earlier = ids < torch.where(opened, latest, latest + 1)
+        time = time.masked_fill(closed | earlier, -torch.inf)
+        text = torch.cat((text[:, :END].masked_fill(opened, -torch.inf), text[:, END:]), 1)
         prefer_time = time.logsumexp(-1, keepdim=True) > text.amax(-1, keepdim=True)
-        return logits.masked_fill(prefer_time & ~is_time, -torch.inf)
+        return torch.cat((text.masked_fill(prefer_time, -torch.inf), time), 1)
 
     def forward(self, samples):
         keys, values = self.cross(self.encoder(self.mel(samples)).last_hidden_state)
