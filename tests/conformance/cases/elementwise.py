@@ -29,7 +29,7 @@ for name in ("sigmoid", "silu", "tanh", "gelu", "erf", "softplus", "exp", "mish"
     torch_case(name, UNARY[name], f(65).between(-1e-4, 1e-4))
 for name, function in (("sqrt", torch.sqrt), ("rsqrt", torch.rsqrt), ("log", torch.log),
                        ("reciprocal", torch.reciprocal), ("log1p", torch.log1p),
-                       ("log2", torch.log2)):
+                       ("log2", torch.log2), ("log10", torch.log10)):
     torch_case(name, function, f(3, 37).between(1e-3, 50))
     torch_case(name, function, f(16).nan())
 torch_case("silu_", lambda x: F.silu(x * 2, inplace=True), f(3, 18))
@@ -87,6 +87,13 @@ torch_case("ne_scalar", lambda x: x != 3, i(9, low=0, high=6))
 torch_case("eq_scalar", lambda x: torch.ops.aten.eq.Scalar(x, 2), i(3, 9, low=0, high=4))
 torch_case("ne_scalar", lambda x: x != float("nan"), f(9).nan())
 torch_case("logical_and", torch.logical_and, b(3, 9), b(9))
+for shape in ((3, 9), (1,), (0, 4)):
+    torch_case("and", lambda x, y: x & y, b(*shape), b(*shape))
+    torch_case("or", lambda x, y: x | y, b(*shape), b(*shape))
+torch_case("and", lambda x, y: x & y, i(3, 9), i(9))
+torch_case("or", lambda x, y: x | y, i(3, 9), i(9))
+torch_case("ge", lambda x: x >= 0.25, f(33).nan())
+torch_case("ge", lambda x: x >= 3, i(33, low=0, high=6))
 torch_case("logical_or", torch.logical_or, b(3, 9), b(9))
 torch_case("logical_and", torch.logical_and, i(9, low=0, high=2), f(9))
 torch_case("where", torch.where, b(3, 5), f(3, 5), f(5))
