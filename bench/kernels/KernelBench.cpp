@@ -256,9 +256,12 @@ void time(benchmark::State &state, const Row &row, const std::string &cpu,
               << compiled.schedule() << "\n";
   if (const char *file = std::getenv("KERNEL_ASSEMBLY"))
     std::ofstream(file) << compiled.assembly();
+  // The same numbers in each run.
+  // NOLINTNEXTLINE(bugprone-random-generator-seed)
   std::mt19937 random(1);
   std::vector<Tensor> tensors;
   std::vector<const Tensor *> operands;
+  operands.reserve(row.kernel.operands.size());
   for (const Shape &shape : row.kernel.operands) {
     tensors.emplace_back(shape);
     tensors.back().fillRandom(random);

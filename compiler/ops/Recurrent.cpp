@@ -66,7 +66,7 @@ private:
     return b.narrow(all, 1, start, size);
   }
   Value clipped(Value x) {
-    return cell.clip ? b.clamp(x, -*cell.clip, *cell.clip) : x;
+    return cell.clip ? b.clamp(x, -*cell.clip, cell.clip) : x;
   }
   Value one() { return b.scalar(1.0, element); }
   Value peep(Value x, Value state, int64_t place) {

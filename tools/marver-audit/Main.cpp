@@ -47,8 +47,8 @@ int fail(const std::string &message) {
 
 } // namespace
 
-// NOLINTNEXTLINE(bugprone-exception-escape): only a wrong table of options
-// throws
+// Only a wrong table of options throws.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 int main(int argc, char **argv) {
   CLI::App app{
       "Checks that a module says nothing about itself: exit code 0 only "

@@ -80,8 +80,8 @@ static std::vector<std::string> normalizeFlags(int argc, char **argv) {
   return translateIreeFlags(arguments);
 }
 
-// NOLINTNEXTLINE(bugprone-exception-escape): only a wrong table of options
-// throws
+// Only a wrong table of options throws.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 int main(int argc, char **argv) {
   CLI::App app{"Compiles a model to a native module.\n"
                "  marver-compile model.onnx -o model.mv\n"

@@ -126,7 +126,10 @@ void checkConv(const ConvSizes &sizes, llvm::StringRef cpu,
   Tensor packed = packFilter(filter, width);
   if (sizes.winograd)
     packed = winogradFilter(packed, rank, sizes, pick(random, 1, 4) * lanes);
-  Tensor blocked = sizes.blocked ? toBlocked(input, lanes) : input;
+  Tensor blocked;
+  if (sizes.blocked)
+    blocked = toBlocked(input, lanes);
+  const Tensor &operand = sizes.blocked ? blocked : input;
 
   Tensor bias({ceilDiv(sizes.outputs, lanes) * lanes});
   bias.fillRandom(random);
@@ -134,7 +137,7 @@ void checkConv(const ConvSizes &sizes, llvm::StringRef cpu,
   residual.fillRandom(random);
 
   KernelCase kernel;
-  kernel.operands = {blocked.shape(), packed.shape(), bias.shape(),
+  kernel.operands = {operand.shape(), packed.shape(), bias.shape(),
                      residual.shape()};
   kernel.result = residual.shape();
   for (int64_t operand : {0, 3, 4}) {
@@ -199,7 +202,7 @@ void checkConv(const ConvSizes &sizes, llvm::StringRef cpu,
             (sizes.epilogue == 1 ? std::max(expected[i], 0.0)
                                  : expected[i] / (1 + std::exp(-expected[i]))) +
             residual[i];
-  expectResult(kernel, cpu, {&blocked, &packed, &bias, &residual}, expected,
+  expectResult(kernel, cpu, {&operand, &packed, &bias, &residual}, expected,
                6e-6, random);
 }
 

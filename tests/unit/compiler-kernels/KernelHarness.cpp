@@ -27,6 +27,7 @@
 #include "llvm/Support/Path.h"
 #include "llvm/TargetParser/Host.h"
 #include "gtest/gtest.h"
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -245,7 +246,7 @@ void CompiledKernel::build(const KernelCase &kernel, llvm::StringRef cpu) {
   llvm::sys::path::append(file, "k.s");
   if (auto buffer = llvm::MemoryBuffer::getFile(file))
     text = (*buffer)->getBuffer().str();
-  llvm::sys::fs::remove_directories(folder);
+  (void)llvm::sys::fs::remove_directories(folder);
   ASSERT_TRUE(succeeded(object));
   SmallVector<NativeObject> objects;
   objects.push_back(std::move(*object));
@@ -306,9 +307,9 @@ void expectResult(const KernelCase &kernel, llvm::StringRef cpu,
   whole.fill(NAN);
   cut.fill(NAN);
   compiled.run(operands, whole);
-  std::vector<int64_t> cuts;
-  for (int i = 0; i < 3; ++i)
-    cuts.push_back(random() % (compiled.extent() + 1));
+  std::vector<int64_t> cuts(3);
+  for (int64_t &at : cuts)
+    at = random() % (compiled.extent() + 1);
   std::sort(cuts.begin(), cuts.end());
   compiled.run(operands, cut, cuts);
 
@@ -329,7 +330,8 @@ void expectResult(const KernelCase &kernel, llvm::StringRef cpu,
     if (!same && wrong++ < 3)
       ADD_FAILURE() << "element " << i << " of " << whole.size() << ": "
                     << actual << ", expected " << expected;
-    if (std::memcmp(&whole[i], &cut[i], sizeof(float)) != 0 && wrong++ < 3)
+    if (std::bit_cast<uint32_t>(whole[i]) != std::bit_cast<uint32_t>(cut[i]) &&
+        wrong++ < 3)
       ADD_FAILURE() << "element " << i << " depends on the split";
   }
   EXPECT_EQ(wrong, 0);
