@@ -246,7 +246,7 @@ void CompiledKernel::build(const KernelCase &kernel, llvm::StringRef cpu) {
   llvm::sys::path::append(file, "k.s");
   if (auto buffer = llvm::MemoryBuffer::getFile(file))
     text = (*buffer)->getBuffer().str();
-  (void)llvm::sys::fs::remove_directories(folder);
+  EXPECT_FALSE(llvm::sys::fs::remove_directories(folder));
   ASSERT_TRUE(succeeded(object));
   SmallVector<NativeObject> objects;
   objects.push_back(std::move(*object));
