@@ -18,7 +18,9 @@ target_link_options(marver_options INTERFACE -fuse-ld=lld -Wl,--gc-sections)
 if(MARVER_SANITIZE)
   list(JOIN MARVER_SANITIZE "," sanitizers)
   target_compile_options(marver_options INTERFACE
-    -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer
+    # Native code of modules has no function types before its entry points.
+    -fno-sanitize=function)
   target_link_options(marver_options INTERFACE -fsanitize=${sanitizers})
 endif()
 

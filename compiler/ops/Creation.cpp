@@ -39,8 +39,9 @@ static Value splat(OpsBuilder &b, double value, int64_t integer,
 }
 
 Value OpsBuilder::scalar(double value, Type element) {
-  return splat(*this, value, int64_t(value),
-               RankedTensorType::get({}, element));
+  // Infinities and NaN have no integer; a float type does not ask for one.
+  int64_t integer = isa<FloatType>(element) ? 0 : int64_t(value);
+  return splat(*this, value, integer, RankedTensorType::get({}, element));
 }
 
 Value OpsBuilder::scalar(int64_t value, Type element) {

@@ -52,7 +52,7 @@ TEST(Archive, ComparesTheChecksum) {
 
 TEST(Archive, TakesAComment) {
   ZipOptions options;
-  options.comment = std::string("PK\x05\x06 in a comment", 20);
+  options.comment = "PK\x05\x06 in a comment";
   EXPECT_EQ(contentOf(writeZip({{"a", "x"}}, options), "a"), "x");
 }
 
