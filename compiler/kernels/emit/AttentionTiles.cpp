@@ -23,7 +23,6 @@
 
 #include "compiler/kernels/emit/AttentionTiles.h"
 #include "compiler/kernels/emit/MathLibrary.h"
-#include "compiler/kernels/emit/RegisterTile.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -156,6 +155,16 @@ AttentionEmitter::Tiles::Matrix AttentionEmitter::Tiles::matrix(Value tensor,
   return {packed, e.constant(stride), e.constant(1)};
 }
 
+RegisterTile AttentionEmitter::Tiles::tileOf(int64_t pixels, Value distance) {
+  RegisterTile tile;
+  tile.vectors = vectors;
+  for (int64_t i = 0; i < pixels; ++i)
+    tile.pixelOffsets.push_back(e.mul(distance, i));
+  tile.panelOffsets.push_back(e.constant(0));
+  tile.unroll = kUnroll;
+  return tile;
+}
+
 /// Fills scores[0, count) and found, the largest of them.
 void AttentionEmitter::Tiles::score(Value firstKey, Value count) {
   Matrix keys = matrix(a.op.getKey(), packedKeys, firstKey, count);
@@ -170,12 +179,7 @@ void AttentionEmitter::Tiles::score(Value firstKey, Value count) {
   forPieces(
       e, e.constant(0), count, shape.tile, e.constantValue(a.keyCount),
       [&](Value key, int64_t tileKeys) {
-        RegisterTile tile;
-        tile.vectors = vectors;
-        for (int64_t k = 0; k < tileKeys; ++k)
-          tile.pixelOffsets.push_back(e.mul(keys.rowStride, k));
-        tile.panelOffsets.push_back(e.constant(0));
-        tile.unroll = kUnroll;
+        RegisterTile tile = tileOf(tileKeys, keys.rowStride);
         SmallVector<Value> sums(tile.accumulators(), e.zero(f32, lanes));
         sums =
             tile.accumulate(e, a.at(keys.pointer, e.mul(key, keys.rowStride)),
@@ -312,12 +316,7 @@ void AttentionEmitter::Tiles::accumulate(Value firstKey, Value count) {
   forPieces(
       e, e.constant(0), e.constant(shape.width), shape.tile, shape.width,
       [&](Value column, int64_t columns) {
-        RegisterTile tile;
-        tile.vectors = vectors;
-        for (int64_t c = 0; c < columns; ++c)
-          tile.pixelOffsets.push_back(e.mul(values.columnStride, c));
-        tile.panelOffsets.push_back(e.constant(0));
-        tile.unroll = kUnroll;
+        RegisterTile tile = tileOf(columns, values.columnStride);
         auto resultAt = [&](int64_t c, int64_t v) {
           return a.at(results, e.mul(column, stride), c * stride + v * lanes);
         };

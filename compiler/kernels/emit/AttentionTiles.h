@@ -9,6 +9,7 @@
 #define MARVER_COMPILER_KERNELS_EMIT_ATTENTIONTILES_H
 
 #include "compiler/kernels/emit/Attention.h"
+#include "compiler/kernels/emit/RegisterTile.h"
 
 namespace marver {
 
@@ -26,6 +27,8 @@ private:
   void forVectors(llvm::function_ref<void(int64_t offset)> body);
   void packQueries();
   Matrix matrix(Value tensor, Value packed, Value first, Value count);
+  /// Products of `pixels` rows, `distance` elements apart, with one panel.
+  RegisterTile tileOf(int64_t pixels, Value distance);
   void score(Value firstKey, Value count);
   void note(int64_t offset, llvm::ArrayRef<Value> values);
   void mask(Value firstKey, Value count);
