@@ -26,6 +26,9 @@ MODELS = {
     "whisper_tiny_cross_kv": Entry("whisper", "default"),
     "whisper_tiny_prefill": Entry("whisper", "default"),
     "whisper_tiny_step": Entry("whisper", "default"),
+    # The parts joined by a loop: as many ids as there are, or a buffer and the count.
+    "whisper_tiny_greedy": Entry("whisper_greedy", "all"),
+    "whisper_tiny_greedy_buffer": Entry("whisper_greedy", "default"),
     # From sound to token ids, real weights: what examples/whisper runs.
     "whisper_tiny_en_text": Entry("speech", "default"),
     "whisper_tiny_en_timestamps": Entry("speech", "default"),
