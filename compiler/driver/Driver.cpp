@@ -22,6 +22,7 @@
 #include "llvm/Support/CrashRecoveryContext.h"
 #include "llvm/Support/ErrorHandling.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/ThreadPool.h"
 #include <csignal>
@@ -136,6 +137,7 @@ public:
       return usage("--target-cpu: " + error);
     pipeline.target = *target;
     pipeline.optimization = options.optimization;
+    pipeline.weights = options.weights;
     pipeline.convolutions = {options.exactConvolutions,
                              options.storeWinogradWeights};
     for (const std::string &folder :
@@ -186,6 +188,8 @@ private:
       if (!runPasses(stage))
         return internalFailure(stage);
       end();
+      if (stage == Stage::Graph)
+        reportNarrowed();
       if (!dumpModule(stage))
         return kBadInput;
       if (lastStage == stage)
@@ -409,6 +413,46 @@ private:
              }
            }) &&
            isGood;
+  }
+
+  /// What the graph stage narrowed, and how exactly: a line, and with --explain
+  /// one for each constant.
+  void reportNarrowed() {
+    int64_t count = 0, bytes = 0, narrow = 0;
+    double worst = 0;
+    std::string where;
+    for (auto function : module->getOps<func::FuncOp>()) {
+      auto report = function->getAttrOfType<ArrayAttr>("mv.narrowed");
+      if (!report)
+        continue;
+      for (auto entry : report.getAsRange<DictionaryAttr>()) {
+        auto number = [&](StringRef name) {
+          return entry.getAs<IntegerAttr>(name).getInt();
+        };
+        StringRef name = entry.getAs<StringAttr>("name").getValue();
+        double error = entry.getAs<FloatAttr>("error").getValueAsDouble();
+        ++count;
+        bytes += number("bytes");
+        narrow += number("narrow");
+        if (error > worst) {
+          worst = error;
+          where = name;
+        }
+        if (options.explain)
+          llvm::errs() << "weights " << (name.empty() ? "?" : name) << ": "
+                       << number("bytes") << " B to " << number("narrow")
+                       << llvm::formatv(" B, error {0:e1}\n", error);
+      }
+      function->removeAttr("mv.narrowed");
+    }
+    if (options.weights.empty())
+      return;
+    clearProgress();
+    llvm::errs() << llvm::formatv(
+        "{0} weights: {1} constants, {2:F1} MB to {3:F1} MB; relative error "
+        "(root mean square) at most {4:e1}{5}\n",
+        options.weights, count, bytes / 1e6, narrow / 1e6, worst,
+        where.empty() ? "" : " (" + where + ")");
   }
 
   /// A line per launch, and below it why its kernel is what it is.

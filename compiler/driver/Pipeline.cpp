@@ -69,6 +69,7 @@ static void buildGraphPipeline(OpPassManager &manager,
                                const PipelineOptions &options) {
   GraphOptions graph;
   graph.optimizationLevel = options.optimization;
+  graph.weights = options.weights;
   marver::buildGraphPipeline(manager, options.target, graph);
 }
 

@@ -28,6 +28,8 @@ struct PipelineOptions {
   TargetInfo target;
   /// 0: nothing that only makes the code faster; 2: everything.
   int optimization = 2;
+  /// What contractions' weights are stored as: bf16, int8, or empty (f32).
+  std::string weights;
   /// How convolutions may be computed.
   ConvolutionOptions convolutions;
 };

@@ -51,6 +51,8 @@ void marver::buildGraphPipeline(OpPassManager &manager,
     pm.addPass(createFoldAffinePass());
     pm.addPass(createPackMatmulPass(target));
     pm.addPass(createLayoutPass(target, options.explainLayout));
+    if (!options.weights.empty())
+      pm.addPass(createNarrowWeightsPass(options.weights));
     pm.addPass(createResolveDimsPass());
     cleanUp();
   }
@@ -72,5 +74,6 @@ void marver::registerGraphPasses() {
   registerPass([] { return createBoundAttentionPass(); });
   registerPass([] { return createPackMatmulPass({}); });
   registerPass([] { return createLayoutPass({}); });
+  registerPass([] { return createNarrowWeightsPass("bf16"); });
   registerPass([] { return createVerifyGraphPass(); });
 }

@@ -24,6 +24,8 @@ namespace marver {
 struct GraphOptions {
   /// 0: only what is needed for a right result. 2: everything.
   int optimizationLevel = 2;
+  /// What contractions' weights are stored as: bf16, int8, or empty (f32).
+  std::string weights;
   /// Remarks that say why a value is blocked or is not.
   bool explainLayout = false;
 };
@@ -56,6 +58,8 @@ std::unique_ptr<mlir::Pass> createPackMatmulPass(const TargetInfo &target);
 /// Chooses the blocked layout.
 std::unique_ptr<mlir::Pass> createLayoutPass(const TargetInfo &target,
                                              bool explain = false);
+/// Stores the weights of packed contractions as `weights`: bf16 or int8.
+std::unique_ptr<mlir::Pass> createNarrowWeightsPass(llvm::StringRef weights);
 /// Checks the stage's contract.
 std::unique_ptr<mlir::Pass> createVerifyGraphPass();
 

@@ -214,15 +214,16 @@ std::optional<KernelChoice> chooseConv(mv::PackedConvOp op,
   auto input = cast<RankedTensorType>(op.getInput().getType());
   auto filter = cast<RankedTensorType>(op.getFilter().getType());
   auto result = cast<RankedTensorType>(op.getResult().getType());
-  if (!haveVectorContraction({input, filter, result}) ||
-      !filter.hasStaticShape() || result.getShape().back() != target.lanes ||
+  if (!haveVectorContraction({input, result}) ||
+      !isWeightType(filter.getElementType()) || !filter.hasStaticShape() ||
+      result.getShape().back() != target.lanes ||
       filter.getShape().back() % target.lanes != 0)
     return std::nullopt;
   ContractionShape shape = contractionShape(op, target);
   int64_t spatial = op.getSpatialRank();
   int64_t strideH = spatial > 1 ? op.getStrides()[spatial - 2] : 1;
   ContractionBytes bytes;
-  bytes.weights = elementCount(filter) * 4;
+  bytes.weights = elementCount(filter) * elementBytes(filter.getElementType());
   int64_t inChannels =
       op.getInputBlocked()
           ? ceilDiv(op.getInChannels(), target.lanes) * target.lanes
@@ -250,7 +251,8 @@ std::optional<KernelChoice> choosePackedMatmul(mv::PackedMatmulOp op,
   auto lhs = cast<RankedTensorType>(op.getLhs().getType());
   auto rhs = cast<RankedTensorType>(op.getRhs().getType());
   auto result = cast<RankedTensorType>(op.getResult().getType());
-  if (!haveVectorContraction({lhs, rhs, result}) || !rhs.hasStaticShape() ||
+  if (!haveVectorContraction({lhs, result}) ||
+      !isWeightType(rhs.getElementType()) || !rhs.hasStaticShape() ||
       rhs.getShape().back() % target.lanes != 0)
     return std::nullopt;
   ContractionShape shape;
@@ -261,7 +263,7 @@ std::optional<KernelChoice> choosePackedMatmul(mv::PackedMatmulOp op,
       product(lhs.getShape().drop_back(std::min<int64_t>(lhs.getRank(), 2)));
   shape.pixelStrideBytes = shape.reduction * 4;
   ContractionBytes bytes;
-  bytes.weights = elementCount(rhs) * 4;
+  bytes.weights = elementCount(rhs) * elementBytes(rhs.getElementType());
   bytes.inputRow = guess(shape.width, 256) * shape.reduction * 4;
   return KernelChoice{
       "contraction",
@@ -412,6 +414,11 @@ std::optional<KernelChoice> chooseMatmul(mv::MatmulOp op,
 } // namespace
 
 bool hasVectorContraction(Type elementType) { return elementType.isF32(); }
+
+bool isWeightType(Type elementType) {
+  return elementType.isF32() || elementType.isBF16() ||
+         elementType.isInteger(8);
+}
 
 ContractionShape contractionShape(mv::PackedConvOp op,
                                   const TargetInfo &target) {

@@ -83,6 +83,10 @@ std::optional<WinogradChoice> chooseWinograd(mlir::Operation *conv,
 /// generic path on unpacked operands.
 bool hasVectorContraction(mlir::Type elementType);
 
+/// Whether f32 contractions may have packed weights of this type in memory,
+/// which are widened to f32 in registers: f32 itself, bf16, i8.
+bool isWeightType(mlir::Type elementType);
+
 /// Sizes of a contraction out[pixel][output] = sum over k of
 /// in[pixel][k] * weight[k][output]. ShapedType::kDynamic where unknown.
 struct ContractionShape {

@@ -117,7 +117,7 @@ std::optional<WinogradChoice> chooseWinograd(Operation *anchor,
   };
   if (rank > 2 || !op.getInputBlocked() || !isAll(op.getStrides(), stride) ||
       !isAll(op.getDilations(), 1) || !isAll(taps, 3) || stride > 2 ||
-      !hasVectorContraction(filter.getElementType()) ||
+      !isWeightType(filter.getElementType()) ||
       !hasVectorContraction(result.getElementType()) ||
       result.getShape().back() != target.lanes)
     return std::nullopt;

@@ -89,7 +89,7 @@ int main(int argc, char **argv) {
                "marver-compile"};
   CompileOptions options;
   std::vector<std::string> graphs, shapes, parameters;
-  std::string level = "2", sidecar, winogradWeights = "made";
+  std::string level = "2", sidecar, winogradWeights = "made", weights = "f32";
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option(
          "model", graphs,
@@ -105,6 +105,12 @@ int main(int argc, char **argv) {
                  "znver5, ...");
   app.add_option("-O", level, "0: quick to compile, 2: fast (default)")
       ->check(CLI::IsMember({"0", "2"}));
+  app.add_option(
+         "--weights", weights,
+         "store the weights of contractions as f32 (default), bf16 or "
+         "int8 (a scale for each output); arithmetic stays f32, and the "
+         "rounding error is printed")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
   app.add_flag("--exact-convolutions", options.exactConvolutions,
                "compute convolutions by their definition, without Winograd's "
                "algorithm (up to 1e-5 of the largest value less error)");
@@ -162,6 +168,9 @@ int main(int argc, char **argv) {
     for (const std::string &text : shapes)
       options.shapes.push_back(parseShape(text));
     options.optimization = std::stoi(level);
+    options.weights = weights == "f32" ? "" : weights;
+    if (!options.weights.empty() && options.optimization == 0)
+      throw CLI::ValidationError("--weights", "weights are packed at -O2 only");
     options.storeWinogradWeights = winogradWeights == "stored";
 
     std::set<std::string> entries;

@@ -451,6 +451,7 @@ private:
   void tile(Value row, int64_t tileRows, Value pixel, int64_t tilePixels,
             ArrayRef<Value> panels, int64_t vectors, bool partial) {
     RegisterTile tile;
+    tile.weightType = filter.elementType;
     tile.vectors = vectors;
     tile.unroll = schedule.unroll;
     for (int64_t y = 0; y < tileRows; ++y)
@@ -490,8 +491,8 @@ private:
     Value first =
         e.address(imagePointer, f32,
                   e.add(e.mul(row, rowStride), e.mul(pixel, pixelStride)));
-    Value weights =
-        e.address(filter.pointer, f32, e.mul(panels.front(), panelSize));
+    Value weights = e.address(filter.pointer, filter.elementType,
+                              e.mul(panels.front(), panelSize));
     accumulators =
         tile.accumulate(e, first, weights, nest, std::move(accumulators));
     for (auto [number, panel] : llvm::enumerate(panels)) {

@@ -393,6 +393,17 @@ Value KernelEmitter::load(Value pointer, Type elementType, int64_t lanes) {
   return fromMemory(b, loaded, elementType);
 }
 
+Value KernelEmitter::loadWeights(Value pointer, Type elementType,
+                                 int64_t lanes) {
+  Value loaded = load(pointer, elementType, lanes);
+  Type wide = laneType(b.getF32Type(), lanes);
+  if (elementType.isInteger())
+    return arith::SIToFPOp::create(b, wide, loaded);
+  if (!elementType.isF32())
+    return arith::ExtFOp::create(b, wide, loaded);
+  return loaded;
+}
+
 void KernelEmitter::store(Value value, Value pointer, Type elementType) {
   LLVM::StoreOp::create(b, toMemory(b, value, elementType), pointer,
                         unsigned(elementBytes(elementType)));

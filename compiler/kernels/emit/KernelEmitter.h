@@ -118,6 +118,8 @@ public:
   /// elements are bytes in memory and i1 values in registers.
   Value load(Value pointer, mlir::Type elementType, int64_t lanes);
   void store(Value value, Value pointer, mlir::Type elementType);
+  /// A vector of weights (isWeightType), widened to f32.
+  Value loadWeights(Value pointer, mlir::Type elementType, int64_t lanes);
   /// Only the first `count` (i64, 0..lanes) lanes; the others load as zero.
   Value loadPartial(Value pointer, mlir::Type elementType, int64_t lanes,
                     Value count);

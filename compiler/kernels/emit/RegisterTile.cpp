@@ -23,6 +23,7 @@ public:
   Accumulation(KernelEmitter &e, const RegisterTile &tile,
                const ReductionNest &nest)
       : e(e), tile(tile), nest(nest), f32(e.builder().getF32Type()),
+        weightType(tile.weightType ? tile.weightType : f32),
         lanes(e.target().lanes) {}
 
   SmallVector<Value> run(Value input, Value weights,
@@ -41,7 +42,7 @@ private:
       for (const ReductionNest::Segment &segment : nest.segments)
         accumulators =
             loops(segment.loops, e.address(input, f32, segment.inputOffset),
-                  e.address(weights, f32, segment.weightOffset),
+                  e.address(weights, weightType, segment.weightOffset),
                   std::move(accumulators), /*outer=*/false);
       return accumulators;
     }
@@ -55,7 +56,7 @@ private:
             /*write=*/false, /*locality=*/2);
       return loops(list.drop_front(),
                    e.address(input, f32, e.mul(i, loop.inputStride)),
-                   e.address(weights, f32, e.mul(i, loop.weightStride)),
+                   e.address(weights, weightType, e.mul(i, loop.weightStride)),
                    std::move(state), outer);
     };
     std::optional<int64_t> trip = getConstantIntValue(loop.trip);
@@ -93,14 +94,14 @@ private:
     int64_t panels = tile.panelOffsets.size();
     SmallVector<Value> loaded;
     for (int64_t panel = 0; panel < panels; ++panel) {
-      Value base = e.address(weights, f32, tile.panelOffsets[panel]);
+      Value base = e.address(weights, weightType, tile.panelOffsets[panel]);
       for (int64_t j = 0; j < tile.vectors; ++j) {
-        Value pointer = e.address(base, f32, e.constant(j * lanes));
+        Value pointer = e.address(base, weightType, e.constant(j * lanes));
         loaded.push_back(j + 1 == tile.vectors && tile.lastMask
                              ? e.loadMasked(pointer, f32, tile.lastMask)
-                             : e.load(pointer, f32, lanes));
+                             : e.loadWeights(pointer, weightType, lanes));
         if (tile.prefetch)
-          e.prefetch(e.address(pointer, f32, e.constant(tile.prefetch)));
+          e.prefetch(e.address(pointer, weightType, e.constant(tile.prefetch)));
       }
     }
     for (int64_t i = 0; i < tile.pixels(); ++i) {
@@ -119,7 +120,7 @@ private:
   KernelEmitter &e;
   const RegisterTile &tile;
   const ReductionNest &nest;
-  Type f32;
+  Type f32, weightType;
   int64_t lanes;
 };
 } // namespace

@@ -45,6 +45,8 @@ struct ReductionNest {
 
 struct RegisterTile {
   int64_t vectors = 1; ///< registers of one panel
+  /// Of the weights in memory (isWeightType); null for f32.
+  mlir::Type weightType;
   /// Offset of each pixel from the tile's input pointer, in elements.
   llvm::SmallVector<mlir::Value> pixelOffsets;
   /// First weights of each panel that is read at the same time (one, but for
@@ -58,7 +60,7 @@ struct RegisterTile {
   /// distance and one pixel further than the step before. Null for none.
   mlir::Value rowDistance, pixelDistance;
   /// Lanes of the last vector that may be read (vector of i1); null for all of
-  /// them. Needed where the weights are not padded.
+  /// them. Needed where the weights are not padded, which are f32 then.
   mlir::Value lastMask;
 
   int64_t pixels() const { return pixelOffsets.size(); }

@@ -96,7 +96,7 @@ private:
     ImplicitLocOpBuilder &b = e.builder();
     auto wide = VectorType::get({lanes / 2}, b.getF64Type());
     auto narrow = VectorType::get({lanes / 2}, f32);
-    Value first = e.address(source.pointer, f32, at);
+    Value first = e.address(source.pointer, source.elementType, at);
     Value tapStride = e.materialize(source.strides[source.strides.size() - 3]);
     int64_t taps = algorithm.window;
     int64_t rows = isPlane ? taps : 1;
@@ -106,8 +106,9 @@ private:
       for (int64_t y = 0; y < rows; ++y)
         column.push_back(arith::ExtFOp::create(
             b, wide,
-            e.load(e.address(first, f32, e.mul(tapStride, y * taps + x)), f32,
-                   lanes / 2)));
+            e.loadWeights(e.address(first, source.elementType,
+                                    e.mul(tapStride, y * taps + x)),
+                          source.elementType, lanes / 2)));
       columns.push_back(isPlane
                             ? multiplyMatrixInOrder(e, algorithm.filter, column)
                             : column);

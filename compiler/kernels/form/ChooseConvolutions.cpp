@@ -76,7 +76,7 @@ private:
     auto type = RankedTensorType::get(
         {int64_t(llvm::divideCeil(outChannels, choice.panelWidth)),
          rank == 2 ? inputs * inputs : inputs, channels, choice.panelWidth},
-        filter.getElementType());
+        b.getF32Type());
     Value transformed;
     std::optional<ConstantData> data;
     if (options.storeWeights)
@@ -101,9 +101,13 @@ private:
     WinogradFilterShape shape{rank, from[0], from.back(), to[2], to[0], to[3]};
     SmallVector<char, 0> expanded;
     ArrayRef<char> source = data.bytes;
-    if (data.isSplat) {
-      expanded.resize(elementCount(data.type) * 4);
-      data.copyTo(expanded);
+    if (Type element = data.type.getElementType();
+        data.isSplat || !element.isF32()) {
+      expanded.resize_for_overwrite(elementCount(data.type) * 4);
+      for (int64_t i = 0, e = elementCount(data.type); i < e; ++i)
+        storeFloat(expanded.data() + i * 4, b.getF32Type(),
+                   element.isInteger() ? double(data.getInt(i))
+                                       : data.getFloat(i));
       source = expanded;
     }
     ElementsAttr attribute = makeConstant(type, [&](MutableArrayRef<char> out) {
