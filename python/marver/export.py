@@ -10,15 +10,23 @@ MODULE:CALLABLE names a torch.nn.Module, or something that returns one when call
 without arguments (a class, a factory). It is put into eval mode on the CPU. There is
 one SHAPE for each argument of forward: sizes joined by `x`, then optionally a dtype
 (`1x16xi64`; f32 otherwise). A size may be the name of a dynamic dim, or a multiple of
-one; --dim gives its range (no `x` in the name). From Python, `torch.export.save` does as well: this is a
-short way to it.
+one; --dim gives its range (no `x` in the name). From Python, `torch.export.save` does as
+well: this is a short way to it.
+
+Exit code: 0, 1 if the model cannot be loaded or exported, 2 on bad usage.
 """
 
 import argparse
+import contextlib
 import importlib
+import io
+import logging
 import os
 import re
 import sys
+import tempfile
+import traceback
+from pathlib import Path
 
 import torch
 
@@ -32,7 +40,29 @@ SIZE = re.compile(r"(?:(\d+)\*)?([A-Za-z_]\w*)$")
 
 
 class UsageError(Exception):
-    pass
+    """The command line is wrong."""
+
+
+class ModelError(Exception):
+    """The model cannot be loaded, exported or saved; raised from what was raised there."""
+
+
+def place(error):
+    """Where in the model's own source `error` was raised: ` (net.py:7)`, or nothing."""
+    torch_folder = str(Path(torch.__file__).parent)
+    own = [frame for frame in traceback.extract_tb(error.__traceback__)
+           if not frame.filename.startswith((torch_folder, "<", sys.prefix, sys.base_prefix))
+           and frame.filename != __file__]
+    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+
+
+def summary(error):
+    """What `error` says, in one line, without torch's advice on debugging torch itself."""
+    text = re.sub(r'For more information, run with TORCH_LOGS="[^"]*"\.?|\(Size-like symbols: [^)]*\)', "",
+                  str(error) or type(error).__name__)
+    text = re.split(r"\n(?:Caused by|For |If you suspect|The following call|The error above|User Stack)", text)[0]
+    text = " ".join(text.split())
+    return text if len(text) <= 500 else text[:500] + "..."
 
 
 def load(name):
@@ -45,10 +75,10 @@ def load(name):
         model = importlib.import_module(path)
         for part in attribute.split("."):
             model = getattr(model, part)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"cannot load '{name}': {error}") from error
-    if not isinstance(model, torch.nn.Module):
-        model = model()
+        if not isinstance(model, torch.nn.Module):
+            model = model()
+    except Exception as error:
+        raise ModelError(f"cannot load '{name}'") from error
     if not isinstance(model, torch.nn.Module):
         raise UsageError(f"'{name}' gives a {type(model).__name__}, not a torch.nn.Module")
     return model.eval().cpu()
@@ -86,10 +116,13 @@ def parse_shape(text, dims):
         value = min(max(dim.min, 2) + 1 + list(dims).index(match[2]), dim.max)
         example.append(factor * value)
         dynamic[axis] = dim if factor == 1 else factor * dim
-    if dtype.is_floating_point:
-        tensor = torch.randn(example, generator=torch.Generator().manual_seed(0)).to(dtype)
-    else:
-        tensor = torch.zeros(example, dtype=dtype)  # valid as an index, whatever it indexes
+    try:
+        if dtype.is_floating_point:
+            tensor = torch.randn(example, generator=torch.Generator().manual_seed(0)).to(dtype)
+        else:
+            tensor = torch.zeros(example, dtype=dtype)  # valid as an index, whatever it indexes
+    except (RuntimeError, OverflowError) as error:
+        raise UsageError(f"shape '{text}' is too large: {summary(error)}") from error
     return tensor, dynamic
 
 
@@ -98,9 +131,24 @@ def export(model, shapes, dims=()):
     dims = parse_dims(dims)
     parsed = [parse_shape(shape, dims) for shape in shapes]
     dynamic = tuple(axes or None for _, axes in parsed)
-    with torch.no_grad():
-        return torch.export.export(model, tuple(example for example, _ in parsed),
-                                   dynamic_shapes=dynamic if any(dynamic) else None, strict=False)
+    try:
+        with torch.no_grad():
+            return torch.export.export(model, tuple(example for example, _ in parsed),
+                                       dynamic_shapes=dynamic if any(dynamic) else None, strict=False)
+    except Exception as error:
+        raise ModelError("torch cannot export the model") from error
+
+
+def save(program, path):
+    """Writes the file, or nothing. Its name is also that of the archive's root, so the
+    unfinished file is kept apart by its folder."""
+    try:
+        path = Path(path)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            torch.export.save(program, Path(folder) / path.name)
+            os.replace(Path(folder) / path.name, path)
+    except Exception as error:
+        raise ModelError(f"cannot write '{path}'") from error
 
 
 def main():
@@ -111,15 +159,31 @@ def main():
     parser.add_argument("shapes", metavar="SHAPE", nargs="*")
     parser.add_argument("--dim", action="append", default=[], metavar="NAME=MIN:MAX")
     parser.add_argument("-o", "--output", required=True, metavar="FILE.pt2")
+    parser.add_argument("--verbose", action="store_true", help="show Python's traceback of an error")
     arguments = parser.parse_args()
     if not arguments.output.endswith(".pt2"):
         parser.error(f"the output '{arguments.output}' must end in .pt2")
+    said = sys.stderr if arguments.verbose else io.StringIO()
+    if not arguments.verbose:  # what torch logs of an error is in the error
+        logging.disable(logging.ERROR)
     try:
-        program = export(load(arguments.model), arguments.shapes, arguments.dim)
+        model = load(arguments.model)
+        with contextlib.redirect_stderr(said):  # where torch draws the graph of what failed
+            program = export(model, arguments.shapes, arguments.dim)
+        save(program, arguments.output)
     except UsageError as error:
         parser.error(str(error))
-    torch.export.save(program, arguments.output)
+    except ModelError as error:
+        if arguments.verbose:
+            traceback.print_exception(error.__cause__)
+        cause = f"{type(error.__cause__).__name__}: {summary(error.__cause__)}"
+        print(f"{parser.prog}: error: {error}: {cause}{place(error.__cause__)}"
+              + ("" if arguments.verbose else " [--verbose shows the traceback]"), file=sys.stderr)
+        return 1
+    if not arguments.verbose:
+        sys.stderr.write(said.getvalue())  # warnings
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
