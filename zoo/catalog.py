@@ -25,6 +25,7 @@ MODELS = {
     "whisper_tiny_encoder": Entry("whisper", "default"),
     "whisper_tiny_cross_kv": Entry("whisper", "default"),
     "whisper_tiny_prefill": Entry("whisper", "default"),
+    "whisper_tiny_prefill_448": Entry("whisper_long", "all"),
     "whisper_tiny_step": Entry("whisper", "default"),
     # The parts joined by a loop: as many ids as there are, or a buffer and the count.
     "whisper_tiny_greedy": Entry("whisper_greedy", "all"),

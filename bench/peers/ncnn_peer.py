@@ -1,44 +1,47 @@
-"""ncnn through pnnx, in f32."""
-
-import subprocess
-import sys
-from pathlib import Path
+"""ncnn through pnnx from TorchScript, in f32."""
 
 import ncnn
 import numpy as np
 from serve import serve
+from tool import script, tool
+
+FILES = ("m.ncnn.param", "m.ncnn.bin")
 
 
 def prepare(model):
     import torch
 
     module = torch.export.load(model.pt2).module()
-    inputs = tuple(torch.from_numpy(np.ascontiguousarray(x)) for x in model.inputs)
+    inputs = tuple(torch.from_numpy(x) for x in model.inputs)
     torch.jit.trace(module, inputs, check_trace=False, strict=False).save(model.work / "m.pt")
     kinds = {"float32": "f32", "int64": "i64"}
     shapes = ",".join(f"[{','.join(map(str, x.shape))}]{kinds[str(x.dtype)]}" for x in model.inputs)
-    subprocess.run([Path(sys.executable).parent / "pnnx", "m.pt", f"inputshape={shapes}", "fp16=0"],
-                   cwd=model.work, check=True, capture_output=True)
+    tool(script("pnnx"), "m.pt", f"inputshape={shapes}", "fp16=0", folder=model.work)
+    return [model.work / name for name in FILES]
 
 
-def load(model, threads):
+def load(model):
     net = ncnn.Net()
-    net.opt.num_threads = threads
+    net.opt.num_threads = model.threads
     for name in dir(net.opt):
         if name.startswith(("use_fp16", "use_bf16")):
             setattr(net.opt, name, False)
-    if net.load_param(str(model.work / "m.ncnn.param")) or net.load_model(str(model.work / "m.ncnn.bin")):
-        raise RuntimeError("ncnn does not load what pnnx wrote")
+    if net.load_param(str(model.work / FILES[0])) or net.load_model(str(model.work / FILES[1])):
+        raise RuntimeError("ncnn does not load what pnnx wrote (a layer it has not)")
     # ncnn knows no batch.
-    inputs = [ncnn.Mat(np.ascontiguousarray(x[0] if x.shape[0] == 1 else x)) for x in model.inputs]
+    inputs = [ncnn.Mat(np.ascontiguousarray(x[0] if x.ndim > 1 and x.shape[0] == 1 else x)) for x in model.inputs]
+    names = list(zip(net.input_names(), inputs))
 
     def run():
         extractor = net.create_extractor()
-        for name, value in zip(net.input_names(), inputs):
+        for name, value in names:
             extractor.input(name, value)
-        return [np.array(extractor.extract(name)[1]) for name in net.output_names()]
+        results = [extractor.extract(name) for name in net.output_names()]
+        if any(status for status, _ in results):
+            raise RuntimeError("ncnn does not run it")
+        return results
 
-    return run
+    return run, lambda results: [np.array(mat) for _, mat in results]
 
 
 serve(prepare, load)

@@ -1,18 +1,34 @@
-"""ONNX Runtime, every graph optimization, on the CPU."""
+"""ONNX Runtime: every graph optimization, made ahead of time and stored in its format."""
 
 import onnxruntime
 from serve import serve
 
 
-def load(model, threads):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.onnx, options, providers=["CPUExecutionProvider"])
-    feeds = {i.name: x for i, x in zip(session.get_inputs(), model.inputs)}
-    return lambda: session.run(None, feeds)
+def options(model):
+    made = onnxruntime.SessionOptions()
+    made.intra_op_num_threads = model.threads
+    made.inter_op_num_threads = 1
+    made.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    made.log_severity_level = 3
+    return made
 
 
-serve(None, load)
+def session(path, made):
+    return onnxruntime.InferenceSession(path, made, providers=["CPUExecutionProvider"])
+
+
+def prepare(model):
+    made = options(model)
+    made.optimized_model_filepath = str(model.work / "model.ort")
+    made.add_session_config_entry("session.save_model_format", "ORT")
+    session(model.onnx, made)
+    return [model.work / "model.ort"]
+
+
+def load(model):
+    loaded = session(model.work / "model.ort", options(model))
+    feeds = {i.name: x for i, x in zip(loaded.get_inputs(), model.inputs)}
+    return lambda: loaded.run(None, feeds), lambda result: result
+
+
+serve(prepare, load)

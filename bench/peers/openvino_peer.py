@@ -1,5 +1,5 @@
-"""OpenVINO for latency; with f32 forced, or in its default precision (bf16 where the
-CPU has it). Its inputs and outputs are shared, not copied."""
+"""OpenVINO for latency, from its exported blob; VARIANT: f32 is forced, or the default
+precision (bf16 where the CPU has it). Inputs and outputs are shared, not copied."""
 
 import os
 
@@ -7,21 +7,30 @@ import openvino
 from serve import serve
 
 
-def load(model, threads):
-    settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1",
-                "INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": threads != 1}
-    if os.environ.get("VARIANT") == "f32":
-        settings["INFERENCE_PRECISION_HINT"] = "f32"
-    core = openvino.Core()
-    compiled = core.compile_model(str(model.onnx), "CPU", settings)
+def settings(model):
+    made = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": model.threads, "ENABLE_CPU_PINNING": model.threads != 1}
+    if os.environ["VARIANT"] == "f32":
+        made["INFERENCE_PRECISION_HINT"] = "f32"
+    return made
+
+
+def blob(model):
+    return model.work / f"model-{model.threads}.blob"
+
+
+def prepare(model):
+    exported = openvino.Core().compile_model(str(model.onnx), "CPU", settings(model)).export_model()
+    blob(model).write_bytes(exported if isinstance(exported, bytes) else exported.getvalue())
+    return [blob(model)]
+
+
+def load(model):
+    compiled = openvino.Core().import_model(blob(model).read_bytes(), "CPU", settings(model))
     request = compiled.create_infer_request()
     feeds = dict(enumerate(model.inputs))
-
-    def run():
-        result = request.infer(feeds, share_inputs=True, share_outputs=True)
-        return [result[output] for output in compiled.outputs]
-
-    return run
+    return (lambda: request.infer(feeds, share_inputs=True, share_outputs=True),
+            lambda result: [result[output] for output in compiled.outputs])
 
 
-serve(None, load)
+serve(prepare, load)

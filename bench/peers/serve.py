@@ -1,13 +1,22 @@
-"""The loop that every peer's process runs: load once, then measure when told.
+"""What the process of every runtime does: prepare a model once, or load it and run it
+as often as it is told.
 
-A peer's file defines `load(model, threads) -> run`, where `run()` returns the outputs as
-numpy arrays or, called repeatedly, does the work again from the same inputs. The
-parent writes a line with a number of seconds; the answer is the times of the runs in
-that span, as JSON. So the parent can let two runtimes take turns.
+usage: X_peer.py prepare FOLDER WORK THREADS FD
+       X_peer.py serve FOLDER WORK THREADS FD
+
+A peer's file calls `serve(prepare, load)`. `prepare(model)` does what is done once,
+ahead of time, and returns the files that are needed to run (None: the runtime takes the
+ONNX file as it is). `load(model)` returns `run, fetch`: run() does the work once,
+fetch(result) makes numpy arrays of what it returned and is not timed.
+
+Answers are lines of JSON on the file descriptor FD. A line on stdin with a number of
+seconds asks for the times of the runs in that span: so the parent lets two runtimes
+take turns. No dependency but numpy.
 """
 
 import json
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -16,10 +25,10 @@ import numpy as np
 
 
 class Model:
-    """The files of one model of the zoo."""
+    """The files of one model of the zoo, and where a runtime keeps its own."""
 
-    def __init__(self, folder, work):
-        self.folder, self.work = Path(folder), Path(work)
+    def __init__(self, folder, work, threads):
+        self.folder, self.work, self.threads = Path(folder), Path(work), int(threads)
         self.name = self.folder.name
         self.onnx = self.folder / f"{self.name}.onnx"
         self.pt2 = self.folder / f"{self.name}.pt2"
@@ -27,48 +36,83 @@ class Model:
         self.inputs = [np.load(self.folder / "0" / f"in{i}.npy") for i in range(len(case["inputs"]))]
 
 
+def memory(field):
+    """Bytes; `field` of /proc/self/status."""
+    with open("/proc/self/status") as file:
+        return next(1024 * int(line.split()[1]) for line in file if line.startswith(field + ":"))
+
+
+def forget_peak():
+    """From here on VmHWM is the peak since now."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass  # the peak then includes what the imports needed for a moment
+
+
+def cpu_seconds():
+    """Of this process and its children that ended: what other load on the machine does
+    not change much, unlike the time on the wall."""
+    return sum(u.ru_utime + u.ru_stime
+               for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+
+
 def prepare_once(prepare, model):
-    """Seconds that it took; kept, with what was made, for the next number of threads."""
-    if prepare is None:
-        return None
-    stamp = model.work / "compile_s.json"
-    if stamp.exists() and stamp.stat().st_mtime > model.onnx.stat().st_mtime:
-        return json.loads(stamp.read_text())
+    begin, cpu = time.perf_counter(), cpu_seconds()
+    files = prepare(model) if prepare else [model.onnx]
+    return {"compile_s": time.perf_counter() - begin if prepare else None,
+            "compile_cpu_s": cpu_seconds() - cpu if prepare else None,
+            "artifact_bytes": sum(Path(file).stat().st_size for file in files)}
+
+
+def timed_runs(run, seconds, batch):
+    """Milliseconds a run, over `seconds`; of `batch` runs together where one is too short
+    for the clock."""
+    times, end = [], time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        begin = time.perf_counter()
+        for _ in range(batch):
+            run()
+        times.append(1e3 * (time.perf_counter() - begin) / batch)
+    return times
+
+
+def answer_turns(run):
     begin = time.perf_counter()
-    prepare(model)
-    seconds = time.perf_counter() - begin
-    stamp.write_text(json.dumps(seconds))
-    return seconds
+    run()
+    batch = max(1, int(100e-6 / (time.perf_counter() - begin)))
+    for line in sys.stdin:
+        begin, cpu = time.perf_counter(), time.process_time()
+        times = timed_runs(run, float(line), batch)
+        busy = (time.process_time() - cpu) / (time.perf_counter() - begin)
+        yield {"times_ms": times, "cores": busy, "peak_bytes": memory("VmHWM")}
 
 
 def serve(prepare, load):
-    """prepare(model): what is done once, ahead of time, or None. load(model, threads):
-    see above."""
-    folder, work, threads, answers = sys.argv[1:5]
-    model = Model(folder, work)
-    channel = os.fdopen(int(answers), "w")
+    task, folder, work, threads, channel = sys.argv[1:6]
+    model = Model(folder, work, threads)
+    channel = os.fdopen(int(channel), "w")
 
-    def answer(**values):
+    def answer(values):
         channel.write(json.dumps(values) + "\n")
         channel.flush()
 
     try:
-        compile_s = prepare_once(prepare, model)
+        if task == "prepare":
+            answer(prepare_once(prepare, model))
+            return
+        forget_peak()
+        before = memory("VmRSS")
         begin = time.perf_counter()
-        run = load(model, int(threads))
-        outputs = run()
-        load_s = time.perf_counter() - begin
+        run, fetch = load(model)
+        result = run()
+        seconds = time.perf_counter() - begin
+        outputs = [np.asarray(x) for x in fetch(result)]
         for i, output in enumerate(outputs):
-            np.save(model.work / f"out{i}.npy", np.asarray(output))
-        answer(compile_s=compile_s, load_s=load_s, outputs=len(outputs))
+            np.save(model.work / f"out{i}.npy", output)
+        answer({"load_s": seconds, "outputs": len(outputs), "before_bytes": before})
+        for turn in answer_turns(run):
+            answer(turn)
     except Exception as error:
-        answer(error=f"{type(error).__name__}: {str(error).strip()[:300]}")
-        return
-    for line in sys.stdin:
-        end = time.perf_counter() + float(line)
-        times = []
-        while not times or time.perf_counter() < end:
-            begin = time.perf_counter()
-            run()
-            times.append(1e3 * (time.perf_counter() - begin))
-        answer(times_ms=times)
+        text = " ".join(str(error).split())
+        answer({"error": f"{type(error).__name__}: {text[:300]}"})

@@ -57,9 +57,10 @@ public:
               "peak %");
     fprintf(file, "\n");
 
-    double kernels = 0, barriers = 0;
+    double kernels = 0, barriers = 0, flops = 0;
     for (const Row &row : rows) {
       printRow(row, runSeconds);
+      flops += flopsOfARun(row);
       kernels += row.seconds;
       barriers += static_cast<double>(row.profile.parallel_launches) / runs;
     }
@@ -68,9 +69,25 @@ public:
     double rest = std::max(0.0, runSeconds - kernels);
     fprintf(file, "%6s %10.1f %6.1f %8s %8.0f\n", "rest", rest * 1e6,
             100 * rest / runSeconds, "", barriers);
+    if (named)
+      fprintf(
+          file,
+          "arithmetic of a run: %.6g GFLOP, %.1f GFLOP/s, %.1f %% of peak\n",
+          flops / 1e9, flops / runSeconds / 1e9,
+          100 * flops / runSeconds / 1e9 / peak.gflops);
   }
 
 private:
+  /// As the operators define it, whatever the algorithm; what is not known
+  /// counts as none.
+  double flopsOfARun(const Row &row) const {
+    if (row.kernel >= loaded.sidecar.kernels.size())
+      return 0;
+    double launches = static_cast<double>(row.profile.launches) / runs;
+    return launches * static_cast<double>(std::max<int64_t>(
+                          loaded.sidecar.kernels[row.kernel].flops, 0));
+  }
+
   void printRow(const Row &row, double runSeconds) {
     const mv_kernel_profile &profile = row.profile;
     double busy = 100 * static_cast<double>(profile.busy_ns) /
