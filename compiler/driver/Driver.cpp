@@ -14,11 +14,13 @@
 #include "compiler/driver/PassWatch.h"
 #include "compiler/driver/Pipeline.h"
 #include "compiler/import/Import.h"
+#include "compiler/import/Specialize.h"
 #include "compiler/native/Native.h"
 #include "compiler/native/Target.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/CrashRecoveryContext.h"
 #include "llvm/Support/ErrorHandling.h"
 #include "llvm/Support/Format.h"
@@ -34,6 +36,9 @@ using namespace mlir;
 
 namespace marver {
 namespace {
+
+/// Paths that --specialize may ask for: the model is compiled once for each.
+constexpr size_t kMaxSpecializations = 64;
 
 llvm::raw_ostream &complain() { return llvm::errs() << "marver-compile: "; }
 
@@ -268,12 +273,71 @@ private:
                    << graph.path << "\n";
         return kInternalFailure;
       }
-      isGood &= merge(std::move(imported));
+      isGood &= specialize(*imported, request) && merge(std::move(imported));
     }
     for (const ShapeOverride &shape : shapes)
       if (isGood && !shape.used)
         return usage("--shape: no input or dim is called '" + shape.name + "'");
+    for (const CompileOptions::Shape &dim : options.specializations)
+      if (isGood && !options.listInputs && !specialized.contains(dim.name))
+        return usage("--specialize: no dim is called '" + dim.name + "'");
     return isGood ? kSuccess : kBadInput;
+  }
+
+  /// Adds a path for every combination of the sizes that --specialize names.
+  /// The model is imported once more for each. False after an error was
+  /// reported.
+  bool specialize(ModuleOp general, const ImportRequest &request) {
+    SmallVector<ArrayRef<int64_t>> lists;
+    SmallVector<ShapeOverride> fixed;
+    for (const CompileOptions::Shape &dim : options.specializations) {
+      // A model of several may have no such dim.
+      if (!llvm::any_of(general.getOps<func::FuncOp>(),
+                        [&](func::FuncOp f) { return hasSymbol(f, dim.name); }))
+        continue;
+      specialized.insert(dim.name);
+      lists.push_back(dim.dims);
+      fixed.push_back({dim.name, /*isDim=*/true, {0}});
+    }
+    size_t combinations = lists.empty() ? 0 : 1;
+    for (ArrayRef<int64_t> list : lists)
+      combinations *= list.size();
+    if (combinations > kMaxSpecializations) {
+      complain() << "--specialize: " << combinations << " paths; at most "
+                 << kMaxSpecializations << " can be made\n";
+      return false;
+    }
+    for (size_t number = 0; number < combinations; ++number) {
+      for (size_t rest = number, i = 0; i < lists.size(); ++i) {
+        fixed[i].dims[0] = lists[i][rest % lists[i].size()];
+        rest /= lists[i].size();
+      }
+      ImportRequest again = request;
+      llvm::append_range(again.shapes, fixed);
+      OwningOpRef<ModuleOp> special = importModel(&context, again);
+      if (!special)
+        return false;
+      for (auto function : general.getOps<func::FuncOp>()) {
+        auto other = special->lookupSymbol<func::FuncOp>(function.getSymName());
+        const bool isConcerned =
+            llvm::any_of(fixed, [&](const ShapeOverride &dim) {
+              return hasSymbol(function, dim.name);
+            });
+        if (isConcerned && (!other || other.isExternal() ||
+                            failed(addSpecialization(function, other))))
+          return false;
+      }
+    }
+    return true;
+  }
+
+  static bool hasSymbol(func::FuncOp function, StringRef name) {
+    auto symbols = function->getAttrOfType<ArrayAttr>("mv.symbols");
+    return symbols &&
+           llvm::any_of(symbols.getAsRange<DictionaryAttr>(),
+                        [&](DictionaryAttr symbol) {
+                          return symbol.getAs<StringAttr>("name") == name;
+                        });
   }
 
   /// False after an error was reported.
@@ -684,6 +748,7 @@ private:
   MLIRContext context;
   ErrorPrinter printer;
   OwningOpRef<ModuleOp> module;
+  llvm::StringSet<> specialized; ///< dims of --specialize that a model has
   OwningOpRef<ModuleOp> beforeStage;
   PipelineOptions pipeline;
   Stage lastStage = Stage::Package;

@@ -50,6 +50,9 @@ struct CompileOptions {
   std::string dumpKernelsFolder;
   std::string sidecar; ///< path, or empty
   std::vector<Shape> shapes;
+  /// Dims and the sizes of them that get paths of their own; several dims:
+  /// every combination.
+  std::vector<Shape> specializations;
   struct ParameterFile {
     std::string scope; ///< may be empty
     std::string path;

@@ -279,6 +279,23 @@ Dim OpsBuilder::mod(Dim a, Dim b) {
   return sub(a, mul(floorDiv(a, b), b));
 }
 
+Dim OpsBuilder::scale(Dim a, double factor) {
+  if (std::optional<int64_t> number = known(a))
+    return index(int64_t(std::floor(double(*number) * factor)));
+  // A whole factor, or one over a whole number, stays affine.
+  if (factor == std::trunc(factor))
+    return mul(a, index(int64_t(factor)));
+  if (1 / factor == std::trunc(1 / factor))
+    return floorDiv(a, index(int64_t(1 / factor)));
+  Attribute key =
+      getArrayAttr({getStringAttr("mv.scale"), getF64FloatAttr(factor)});
+  return remember(key.getAsOpaquePointer(), {cast<Value>(a)}, [&]() -> Value {
+    Value real = cast(dimsToTensor({a}, getI64Type()), getF64Type());
+    Value scaled = unary(Unary::Floor, mul(real, scalar(factor, getF64Type())));
+    return indexValue(tensorToDims(cast(scaled, getI64Type()))->front());
+  });
+}
+
 Dim OpsBuilder::product(ArrayRef<Dim> dims) {
   int64_t constant = 1;
   std::optional<Dim> unknown;

@@ -232,6 +232,8 @@ public:
   Dim floorDiv(Dim a, Dim b); ///< by any non-zero b
   Dim ceilDiv(Dim a, Dim b);
   Dim mod(Dim a, Dim b); ///< sign of b
+  /// `a`, not negative, times a positive factor in double, rounded down.
+  Dim scale(Dim a, double factor);
   Dim max(Dim a, Dim b);
   Dim min(Dim a, Dim b);
   Dim product(llvm::ArrayRef<Dim> dims);

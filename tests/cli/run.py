@@ -241,6 +241,25 @@ def shapes_are_fixed_on_request(c):
 
 
 @check
+def sizes_get_paths_of_their_own(c):
+    module = c.folder / "specialized.mv"
+    c.tools("marver-compile", c.dynamic, "--specialize=batch=7,2", "-o", module)
+    stages = c.folder / "specialized"
+    c.tools("marver-compile", c.dynamic, "--specialize=batch=7,2", "--dump-stages-to", stages, "-o", c.folder / "x.mv")
+    text = "".join(path.read_text() for path in stages.glob("*import*"))
+    expect("tensor<7x128xf32>" in text and "tensor<2x128xf32>" in text and "tensor<?x128xf32>" in text,
+           "a path for 7 rows, one for 2 and one for any number")
+    for case in sorted(path for path in c.zoo.iterdir() if path.name.isdigit()):
+        c.tools("marver-run", module, f"--input=@{case}/in0.npy", f"--expected-output=@{case}/out0.npy", "--atol=1e-4")
+    refused = c.folder / "refused.mv"
+    for usage in ("nobody=7", "batch", "batch=7,", "batch=-1", "=7"):
+        c.refuses(2, "marver-compile", c.dynamic, f"--specialize={usage}", "-o", refused, says="--specialize")
+    many = ",".join(map(str, range(1, 100)))
+    c.refuses(1, "marver-compile", c.dynamic, f"--specialize=batch={many}", "-o", refused, says="99 paths")
+    expect(not refused.exists(), "a file was left")
+
+
+@check
 def target_cpus(c):
     for cpu in ("x86-64-v3", "x86-64-v4", "host"):
         module = c.folder / f"{cpu}.mv"

@@ -55,6 +55,20 @@ static CompileOptions::Shape parseShape(const std::string &text) {
   return shape;
 }
 
+/// `DIM=300,600`.
+static CompileOptions::Shape parseSpecialization(const std::string &text) {
+  static const std::regex sizes("(.+)=([0-9]{1,18}(,[0-9]{1,18})*)");
+  std::smatch match;
+  if (!std::regex_match(text, match, sizes))
+    throw CLI::ValidationError("--specialize",
+                               "'" + text + "' is not DIM=300,600");
+  CompileOptions::Shape dim{match[1], /*isDim=*/true, {}};
+  std::stringstream list(match[2]);
+  for (std::string digits; std::getline(list, digits, ',');)
+    dim.dims.push_back(std::stoll(digits));
+  return dim;
+}
+
 /// Options that only exist once their spelling is settled: `-` and `_` are
 /// equal in flags, as in IREE's tools, whose flags are taken too.
 static std::vector<std::string> normalizeFlags(int argc, char **argv) {
@@ -88,7 +102,7 @@ int main(int argc, char **argv) {
                "  marver-compile enc=encoder.pt2 step=step.pt2 -o both.mv",
                "marver-compile"};
   CompileOptions options;
-  std::vector<std::string> graphs, shapes, parameters;
+  std::vector<std::string> graphs, shapes, specializations, parameters;
   std::string level = "2", sidecar, winogradWeights = "made", weights = "f32";
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option(
@@ -134,6 +148,10 @@ int main(int argc, char **argv) {
   app.add_option("--shape", shapes,
                  "INPUT:1x3x224x224 or DIM=300; INPUT is a name or a number")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--specialize", specializations,
+                 "DIM=300,600: paths of their own for these sizes of a dim, "
+                 "chosen at run time; other sizes still work")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--parameters", parameters,
                  "SCOPE=FILE or FILE: an .irpa, .safetensors or .gguf file of "
                  "weights that an .mlir file names")
@@ -167,6 +185,8 @@ int main(int argc, char **argv) {
     }
     for (const std::string &text : shapes)
       options.shapes.push_back(parseShape(text));
+    for (const std::string &text : specializations)
+      options.specializations.push_back(parseSpecialization(text));
     options.optimization = std::stoi(level);
     options.weights = weights == "f32" ? "" : weights;
     if (!options.weights.empty() && options.optimization == 0)

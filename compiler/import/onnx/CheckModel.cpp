@@ -161,8 +161,9 @@ bool Importer::readInputs() {
       if (size.symbol.empty() || number == fixed.end())
         continue;
       if (size.number >= 0 && size.number != number->second) {
-        report() << "--shape gives dim '" << size.symbol
-                 << "' two sizes: " << size.number << " and " << number->second;
+        report() << "dim '" << size.symbol
+                 << "' is given two sizes: " << size.number << " and "
+                 << number->second;
         return false;
       }
       size.number = number->second;

@@ -450,27 +450,7 @@ static void resize(NodeBuilder &n) {
       Dim in = n.ops.dim(x, axis);
       if (!(scale > 0) || !(scale < 1e6))
         return n.fail("has a scale that makes no sense");
-      if (auto number = OpsBuilder::known(in)) {
-        sizes.push_back(
-            n.ops.index(int64_t(std::floor(double(*number) * scale))));
-        continue;
-      }
-      // A whole factor, or one over a whole number.
-      if (scale == std::trunc(scale)) {
-        sizes.push_back(n.ops.mul(in, n.ops.index(int64_t(scale))));
-      } else if (1 / scale == std::trunc(1 / scale)) {
-        sizes.push_back(n.ops.floorDiv(in, n.ops.index(int64_t(1 / scale))));
-      } else {
-        Value real = n.ops.cast(n.ops.dimsToTensor({in}, n.ops.getI64Type()),
-                                n.ops.getF64Type());
-        Value scaled = n.ops.unary(
-            Unary::Floor,
-            n.ops.mul(real, n.ops.scalar(scale, n.ops.getF64Type())));
-        auto out = n.ops.tensorToDims(n.ops.cast(scaled, n.ops.getI64Type()));
-        if (!out)
-          return;
-        sizes.push_back(out->front());
-      }
+      sizes.push_back(n.ops.scale(in, scale));
     }
   }
   n.setLike(n.ops.resize(x, *positions, sizes, options));

@@ -129,6 +129,9 @@ std::optional<Dim> Graph::emitAtom(unsigned number) {
     return b.floorDiv(args[0], args[1]);
   case SymContext::Kind::Mod:
     return b.mod(args[0], args[1]);
+  case SymContext::Kind::Scale:
+    return b.scale(args[0],
+                   llvm::bit_cast<double>(*atom.args[1].constant()));
   default:
     break;
   }

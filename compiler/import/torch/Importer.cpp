@@ -193,12 +193,12 @@ LogicalResult Importer::checkSignature() {
 LogicalResult Importer::fix(unsigned symbol, int64_t value) {
   SymContext::Atom &atom = program.symbols.atom(symbol);
   if (atom.fixed && *atom.fixed != value)
-    return error() << "--shape gives dim '" << atom.name << "' two values, "
+    return error() << "dim '" << atom.name << "' is given two values, "
                    << *atom.fixed << " and " << value;
   if (value < atom.range.min || value > atom.range.max)
-    return error() << "--shape gives dim '" << atom.name << "' the value "
-                   << value << ", but the model was exported for "
-                   << atom.range.min << " to " << atom.range.max;
+    return error() << "dim '" << atom.name << "' is given the value " << value
+                   << ", but the model was exported for " << atom.range.min
+                   << " to " << atom.range.max;
   atom.fixed = value;
   return success();
 }

@@ -8,7 +8,9 @@
 #include "compiler/import/torch/SymExpr.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/bit.h"
 #include "llvm/Support/MathExtras.h"
+#include <cmath>
 #include <numeric>
 
 using namespace llvm;
@@ -206,6 +208,17 @@ SymExpr SymContext::extremum(Kind kind, SmallVector<SymExpr, 2> args) {
   return atomExpr(kind, std::move(args));
 }
 
+SymExpr SymContext::scale(const SymExpr &a, double factor) {
+  if (std::optional<int64_t> size = a.constant()) {
+    double product = double(*size) * factor;
+    if (product >= 0 && product < 0x1p62)
+      return SymExpr(int64_t(product));
+    error = "exceeds 64 bits";
+    return SymExpr();
+  }
+  return atomExpr(Kind::Scale, {a, SymExpr(llvm::bit_cast<int64_t>(factor))});
+}
+
 SymExpr SymContext::resolve(const SymExpr &expr) {
   SymExpr result;
   for (const auto &[numbers, coefficient] : expr.terms) {
@@ -228,6 +241,9 @@ SymExpr SymContext::resolve(const SymExpr &expr) {
           break;
         case Kind::Mod:
           factor = mod(args[0], args[1]);
+          break;
+        case Kind::Scale:
+          factor = scale(args[0], llvm::bit_cast<double>(*args[1].constant()));
           break;
         default:
           factor = extremum(kind, std::move(args));
@@ -313,6 +329,19 @@ SymRange SymContext::range(const SymExpr &expr) {
             factor = {0, b.max == SymRange::highest ? b.max : b.max - 1};
           break;
         }
+        case Kind::Scale: {
+          SymRange a = range(atom.args[0]);
+          double by = llvm::bit_cast<double>(*atom.args[1].constant());
+          auto scaled = [&](int64_t end, int64_t unknown) {
+            double product = double(end) * by;
+            return end == unknown || !(product >= 0 && product < 0x1p62)
+                       ? unknown
+                       : int64_t(product);
+          };
+          factor = {scaled(a.min, SymRange::lowest),
+                    scaled(a.max, SymRange::highest)};
+          break;
+        }
         case Kind::Min:
         case Kind::Max: {
           bool isMin = atom.kind == Kind::Min;
@@ -372,6 +401,11 @@ std::string SymContext::print(const SymExpr &expr) const {
         factors.push_back("((" + args[0] + ") // (" + args[1] + "))");
       else if (atom.kind == Kind::Mod)
         factors.push_back("((" + args[0] + ") % (" + args[1] + "))");
+      else if (atom.kind == Kind::Scale)
+        factors.push_back(
+            "int(" +
+            std::to_string(llvm::bit_cast<double>(*atom.args[1].constant())) +
+            "*(" + args[0] + "))");
       else
         factors.push_back((atom.kind == Kind::Min ? "min(" : "max(") +
                           join(args, ", ") + ")");
@@ -421,6 +455,109 @@ size_t closingParenthesis(StringRef text) {
 }
 } // namespace
 
+/// factor * numerator / denominator. The factor is 1 unless it is no fraction
+/// of small numbers; then its product is the one rounding in double.
+struct SymContext::Real {
+  SymExpr numerator, denominator = SymExpr(1);
+  double factor = 1;
+};
+
+std::optional<SymContext::Real> SymContext::parseReal(StringRef &text,
+                                                      unsigned depth) {
+  if (depth > maxDepth)
+    return std::nullopt;
+  StringRef rest = text.ltrim();
+  StringRef name = rest.take_while(
+      [](char c) { return isAlnum(c) || c == '_' || c == '.'; });
+  rest = rest.drop_front(name.size()).ltrim();
+  name = name.substr(name.rfind('.') + 1);
+  if (!rest.consume_front("("))
+    return std::nullopt;
+  if (name == "Float") {
+    // Float('1.5', precision=53): a double with enough digits.
+    size_t end = closingParenthesis(("(" + rest).str());
+    if (end == StringRef::npos || !rest.consume_front("'"))
+      return std::nullopt;
+    StringRef digits = rest.take_until([](char c) { return c == '\''; });
+    double value;
+    if (digits.getAsDouble(value) || !(value > 0 && value < 0x1p31))
+      return std::nullopt;
+    text = rest.drop_front(end - 1); // "(" and the quote are gone
+    Real real;
+    int64_t denominator = 1;
+    while (denominator < (int64_t(1) << 20) &&
+           value * double(denominator) != std::floor(value * denominator))
+      denominator *= 2;
+    if (double whole = value * double(denominator);
+        whole == std::floor(whole) && whole < 0x1p31) {
+      real.numerator = SymExpr(int64_t(whole));
+      real.denominator = SymExpr(denominator);
+    } else {
+      real.numerator = SymExpr(1);
+      real.factor = value;
+    }
+    return real;
+  }
+  if (name == "ToFloat") {
+    std::optional<SymExpr> whole = parseOne(rest, depth + 1);
+    if (!whole || !rest.ltrim().consume_front(")"))
+      return std::nullopt;
+    text = rest.ltrim().drop_front();
+    return Real{*whole};
+  }
+  const bool isDivision = name == "IntTrueDiv" || name == "FloatTrueDiv";
+  if (name != "Mul" && !isDivision) {
+    std::optional<SymExpr> whole = parseOne(text, depth + 1);
+    if (!whole)
+      return std::nullopt;
+    return Real{*whole};
+  }
+  SmallVector<Real, 2> args;
+  do {
+    std::optional<Real> arg = parseReal(rest, depth + 1);
+    if (!arg || args.size() == maxArgs)
+      return std::nullopt;
+    args.push_back(*arg);
+    rest = rest.ltrim();
+  } while (rest.consume_front(","));
+  if (!rest.consume_front(")") || (isDivision && args.size() != 2))
+    return std::nullopt;
+  Real result = args[0];
+  for (const Real &arg : drop_begin(args)) {
+    // Two roundings are more than Scale says.
+    if (arg.factor != 1 && (isDivision || result.factor != 1))
+      return std::nullopt;
+    result.factor *= arg.factor;
+    result.numerator =
+        mul(result.numerator, isDivision ? arg.denominator : arg.numerator);
+    result.denominator =
+        mul(result.denominator, isDivision ? arg.numerator : arg.denominator);
+  }
+  text = rest;
+  return result;
+}
+
+std::optional<SymExpr>
+SymContext::parseRounding(StringRef name, StringRef &text, unsigned depth) {
+  StringRef rest = text;
+  std::optional<Real> real = parseReal(rest, depth + 1);
+  if (!real || !error.empty() || !rest.ltrim().consume_front(")"))
+    return std::nullopt;
+  text = rest.ltrim().drop_front();
+  // Quotients of numbers below 2^53 are rounded to a whole number only where
+  // they are one.
+  const SymExpr &a = real->numerator, &b = real->denominator;
+  if (range(a).min < 0 || range(b).min <= 0)
+    return std::nullopt;
+  if (real->factor == 1)
+    return name == "CeilToInt"
+               ? mul(floorDiv(mul(a, SymExpr(-1)), b), SymExpr(-1))
+               : floorDiv(a, b);
+  if (name == "CeilToInt" || b.constant() != 1)
+    return std::nullopt;
+  return scale(a, real->factor);
+}
+
 /// NAME(ARGUMENT, ...): a call as sympy's srepr prints it.
 std::optional<SymExpr> SymContext::parseOne(StringRef &text, unsigned depth) {
   if (depth > maxDepth) {
@@ -462,6 +599,17 @@ std::optional<SymExpr> SymContext::parseOne(StringRef &text, unsigned depth) {
                                                             : made.range.min;
     text = text.drop_front(end + 1);
     return symbol(symbolName);
+  }
+
+  if (name == "TruncToInt" || name == "FloorToInt" || name == "CeilToInt") {
+    StringRef rest = text;
+    std::optional<SymExpr> result = parseRounding(name, rest, depth);
+    if (!error.empty())
+      return std::nullopt;
+    if (result) {
+      text = rest;
+      return result;
+    }
   }
 
   if (!isKnown(name)) {

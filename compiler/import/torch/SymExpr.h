@@ -63,7 +63,16 @@ struct SymRange {
 
 class SymContext {
 public:
-  enum class Kind { Symbol, FloorDiv, Mod, Min, Max };
+  enum class Kind {
+    Symbol,
+    FloorDiv,
+    Mod,
+    Min,
+    Max,
+    /// The integer part of the double product of args[0], which is not
+    /// negative, and a positive double whose bits are args[1].
+    Scale
+  };
 
   struct Atom {
     Kind kind;
@@ -97,6 +106,8 @@ public:
   SymExpr floorDiv(const SymExpr &a, const SymExpr &b);
   SymExpr mod(const SymExpr &a, const SymExpr &b);
   SymExpr extremum(Kind kind, llvm::SmallVector<SymExpr, 2> args);
+  /// `a`, not negative, times a positive factor in double, rounded down.
+  SymExpr scale(const SymExpr &a, double factor);
 
   /// Fixed symbols replaced by their values.
   SymExpr resolve(const SymExpr &expr);
@@ -111,6 +122,12 @@ public:
 private:
   SymExpr atomExpr(Kind kind, llvm::SmallVector<SymExpr, 2> args);
   std::optional<SymExpr> parseOne(llvm::StringRef &text, unsigned depth);
+  /// The call NAME(`text`, its argument a real number, as a size; nullopt (and
+  /// no error) where that takes more than whole numbers and one product.
+  std::optional<SymExpr> parseRounding(llvm::StringRef name,
+                                       llvm::StringRef &text, unsigned depth);
+  struct Real;
+  std::optional<Real> parseReal(llvm::StringRef &text, unsigned depth);
 
   std::deque<Atom> atoms;
   llvm::StringMap<unsigned> byName;

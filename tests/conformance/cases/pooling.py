@@ -33,6 +33,9 @@ torch_case("upsample_nearest2d", lambda x: F.interpolate(x, scale_factor=(2.0, 1
 torch_case("upsample_nearest2d", lambda x: F.interpolate(x, scale_factor=2.0, mode="nearest"), f(1, 5, 6, 7),
            also=[(f(1, 5, 2, 13),)])
 torch_case("upsample_bilinear2d", lambda x: F.interpolate(x, scale_factor=2.0, mode="bilinear"), f(1, 5, 6, 7))
+for scale in (1.5, 0.7, 2.3):  # sizes that are products of a size and a real number, rounded down
+    torch_case("upsample_bilinear2d", lambda x, s=scale: F.interpolate(x, scale_factor=s, mode="bilinear"),
+               f(1, 5, 10, 7), also=[(f(1, 5, 3, 13),), (f(1, 5, 20, 30),)])
 torch_case("upsample_bilinear2d", lambda x: F.interpolate(x, size=(9, 4), mode="bilinear", align_corners=True), f(1, 5, 6, 7))
 
 for kernel, strides, pads in (([2, 2], [2, 2], [0, 0, 0, 0]), ([3, 3], [2, 2], [1, 1, 1, 1]),

@@ -61,6 +61,34 @@ TEST_F(SymExprTest, DividesExactly) {
   EXPECT_EQ(normal("CeilDiv(s0, Integer(2))"), "-((-s0) // (2))");
 }
 
+TEST_F(SymExprTest, RoundsRealNumbers) {
+  EXPECT_EQ(normal("TruncToInt(Mul(Float('1.5', precision=53), ToFloat(s0)))"),
+            "((3*s0) // (2))");
+  EXPECT_EQ(normal("FloorToInt(IntTrueDiv(Mul(Integer(6), s0), Integer(3)))"),
+            "2*s0");
+  EXPECT_EQ(normal("CeilToInt(IntTrueDiv(s0, Integer(2)))"), "-((-s0) // (2))");
+  EXPECT_EQ(
+      normal("Max(Integer(0), TruncToInt(Mul(Float('0.69999999999999996', "
+             "precision=53), ToFloat(Integer(10)))))"),
+      "7");
+  EXPECT_EQ(normal("TruncToInt(Mul(Float('0.69999999999999996', "
+                   "precision=53), ToFloat(s0)))"),
+            "int(0.700000*(s0))");
+  symbols.atom(symbols.symbolAtom("s0")).range = {10, 41};
+  SymRange range = symbols.range(*symbols.parse(
+      srepr("TruncToInt(Mul(Float('0.69999999999999996', precision=53), "
+            "ToFloat(s0)))")));
+  EXPECT_EQ(range.min, 7);
+  EXPECT_EQ(range.max, 28);
+  // What is no such product keeps its text, as a symbol of its own.
+  for (const char *text :
+       {"TruncToInt(Float('nan'))", "RoundToInt(ToFloat(s0))",
+        "TruncToInt(FloatPow(ToFloat(s0), Float('0.5', precision=53)))",
+        "TruncToInt(Mul(Float('0.1', precision=53), Float('0.3', "
+        "precision=53)))"})
+    EXPECT_THAT(normal(text), HasSubstr("ToInt")) << text;
+}
+
 TEST_F(SymExprTest, KnowsRanges) {
   // s0 and s1 are positive.
   EXPECT_EQ(normal("Max(Integer(1), s0)"), "s0");
