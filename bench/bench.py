@@ -100,10 +100,13 @@ def measure(bench, subject, options, progress):
     try:
         subject.compile(bench)
         facts = bench.facts(subject)
+        calls = bench.calls(subject) if subject.name == "nothing" else None
     except Failure as failure:
         raise SystemExit(f"marver: {subject.name}: {failure}") from None
     print(f"{subject.name}: compiled in {facts['compile_s']:.2f} s ({facts['compile_cpu_s']:.2f} of CPU), "
           f"{facts['module_bytes'] / 1e6:.2f} MB for {facts['weight_bytes'] / 1e6:.2f} of weights", flush=True)
+    if calls:
+        print(report.call_costs(calls), flush=True)
     for name in options.only:
         for threads in options.threads:
             begin = time.time()
@@ -111,7 +114,7 @@ def measure(bench, subject, options, progress):
             reason = report.status(row)
             said = f"fails: {row['failure']}" if "failure" in row else (
                 f"{report.number(row['peer_side']['median_ms'])} ms, marver {report.number(row['marver_side']['median_ms'])}: "
-                f"{report.times(row['ratio'])}{f' ({reason})' if reason else ''}")
+                f"{report.times(row['ratio'])}{f' ({reason[0]}, {reason[1]})' if reason else ''}")
             print(f"{next(progress)} {subject.name} · {name} · {report.thread_count(threads)}: {said} "
                   f"({f'{time.time() - begin:.0f} s' if now else 'kept'})", flush=True)
 
@@ -136,8 +139,11 @@ def write_report(bench, options):
     """Of all rows in the store: peers.md, peers.json and peers.svg."""
     results = stored_results(bench, options, everything=True)
     options.report.mkdir(parents=True, exist_ok=True)
-    (options.report / "peers.md").write_text(report.document(results, bench.machine, "./dev bench --peers --report docs"))
-    write(options.report / "peers.json", {**bench.machine, "marver": results.facts, "rows": list(results.rows.values())})
+    (options.report / "peers.md").write_text(report.document(
+        results, bench.machine, "./dev bench --peers --report docs", read(bench.out / "calls.json")))
+    numbers = {**bench.machine, **report.columns(results)}
+    rows = ",\n".join(map(json.dumps, numbers.pop("rows")))
+    (options.report / "peers.json").write_text(f'{json.dumps(numbers, indent=1)[:-2]},\n "rows": [\n{rows}\n]\n}}\n')
     data = bench.work / "plot.json"
     write(data, plot_data(results))
     python = environment.make_environment(environment.cache() / "peers" / "report",

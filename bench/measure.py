@@ -139,6 +139,21 @@ class Bench:
         write(path, facts)
         return facts
 
+    def calls(self, subject):
+        """Nanoseconds of a call from C, and of the same layer as a loop in C: {name: ns}, or None
+        where call-bench is not built. For a module of one linear layer."""
+        program = self.tools.bin / "call-bench"
+        if not program.exists():
+            return None
+        prefix = shlex.split(self.launcher.replace("{threads}", "2"))
+        done = subprocess.run([*prefix, program, subject.module, "--benchmark_format=json", "--benchmark_min_time=0.2"],
+                              capture_output=True, text=True)
+        if done.returncode:
+            raise Failure(done.stderr.strip())
+        calls = {row["name"]: row["real_time"] for row in json.loads(done.stdout)["benchmarks"]}
+        write(self.out / "calls.json", calls)
+        return calls
+
     # ---- a peer
 
     def prepared(self, name, runtime, subject, threads):

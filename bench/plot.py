@@ -27,7 +27,7 @@ def draw(axes, data, threads):
                          label=peer, zorder=3, linewidths=0)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
-    axes.set_xlim(0.4, 100)
+    axes.set_xlim(0.4, 300)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}x"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(models)), models[::-1])

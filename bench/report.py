@@ -53,16 +53,15 @@ def is_call(row):
 
 
 def status(row):
-    """"" or why there is no comparison."""
+    """(what is the matter, details), or None."""
     if "failure" in row:
-        return row["failure"]
+        return "fails", row["failure"]
     wrong = row["peer_side"]["error"]
     if wrong is None:
-        return "wrong: another shape, or a NaN"
+        return "wrong", "another shape, or a NaN"
     if wrong > TOLERANCE:
-        kind = "reduced precision" if row["reduced"] else "wrong" if wrong > 0.01 else "less accurate"
-        return f"{kind}: error {wrong:.0e}"
-    return ""
+        return "of reduced precision" if row["reduced"] else "wrong" if wrong > 0.01 else "less accurate", f"error {wrong:.0e}"
+    return None
 
 
 class Results:
@@ -187,19 +186,48 @@ def model_table(results, model):
 
 
 def troubles(results):
-    """Every peer that fails or is not right, with its reason, the same ones together."""
-    lines = defaultdict(list)
-    for (model, peer, threads), row in results.rows.items():
-        reason = status(row)
-        if reason and model in results.models and peer in results.peers:
-            lines[peer, model, reason.replace("|", "/")].append(threads)
-    order = {name: i for i, name in enumerate(results.peers)}
-    return "\n".join(f"* {peer}, {title(model)}{'' if len(threads) == len(results.threads) else ', ' + thread_count(threads[0])}: {reason}"
-                     for (peer, model, reason), threads in sorted(lines.items(), key=lambda x: order[x[0][0]]))
+    """Every peer that fails or is not right, with the reason; one line for a peer and kind."""
+    found = {}  # peer, kind -> details -> model -> numbers of threads
+    for peer in results.peers:
+        for model in results.models:
+            for row in (results.rows.get((model, peer, threads)) for threads in results.threads):
+                if row and (reason := status(row)):
+                    models = found.setdefault((peer, reason[0]), {}).setdefault(reason[1], {})
+                    models.setdefault(model, []).append(row["threads"])
+
+    def names(models):
+        return ", ".join(title(m) + (f" ({thread_count(n[0])})" if len(n) < len(results.threads) else "")
+                         for m, n in models.items())
+
+    return "\n".join(f"* {peer} {kind if kind == 'fails' else 'is ' + kind}: "
+                     + "; ".join(f"{names(models)}: {details}" for details, models in reasons.items())
+                     for (peer, kind), reasons in found.items())
 
 
-def document(results, machine, command):
-    """The whole of it."""
+def columns(results):
+    """The numbers of all rows as a table of JSON."""
+    sides = [f"{side}_{field}" for side in ("marver", "peer") for field in ("min_ms", "median_ms", "p95_ms", "load_s",
+                                                                           "before_bytes", "peak_bytes", "error")]
+    plain = ["model", "peer", "threads", "date", "commit", "failure", "ratio", "gflop", "read_bytes", "peak_gflops",
+             "peak_gbytes"]
+    made = ["compile_s", "compile_cpu_s", "artifact_bytes"]
+
+    def value(x):
+        return float(f"{x:.4g}") if isinstance(x, float) else x
+
+    rows = [[value(row.get(name)) for name in plain] + [value(row.get("prepared", {}).get(name)) for name in made]
+            + [value(row.get(f"{name.split('_', 1)[0]}_side", {}).get(name.split("_", 1)[1])) for name in sides]
+            for row in results.rows.values()]
+    return {"marver": results.facts, "columns": plain + made + sides, "rows": rows}
+
+
+def call_costs(calls):
+    """A sentence on call-bench's numbers."""
+    return "NothingModel, nanoseconds a call from C: " + ", ".join(f"{name} {ns:.0f}" for name, ns in calls.items())
+
+
+def document(results, machine, command, calls):
+    """The whole of it; `calls` may be None."""
     parts = [
         "# marver and other runtimes\n",
         f"Written by `{command}`; {machine['cpu']}, {machine['cores']} cores, {machine['date']}, marver {machine['commit']}.\n",
@@ -209,6 +237,8 @@ def document(results, machine, command):
         "another day; marver's own time is that of the run with the fastest f32 peer. `(!)` and brackets: reduced precision, or an\n"
         f"error above {TOLERANCE:.0e}; such a result is not called the fastest. What fails is named at the end.\n",
         "## Fastest f32 peer\n", summary(results)]
+    if calls:
+        parts.append(call_costs(calls) + ".\n")
     parts += ["## Every peer\n", "How many times faster marver is.\n"]
     parts += [matrix(results, threads) for threads in results.threads]
     parts += [

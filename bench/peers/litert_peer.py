@@ -18,11 +18,13 @@ def prepare(model):
 def load(model):
     interpreter = Interpreter(model_path=str(model.work / "model.tflite"), num_threads=model.threads)
     interpreter.allocate_tensors()
-    inputs = [d["index"] for d in interpreter.get_input_details()]
+    # Its converter makes 32 bits of 64.
+    inputs = [(d["index"], x.astype(d["dtype"], copy=False))
+              for d, x in zip(interpreter.get_input_details(), model.inputs)]
     outputs = [d["index"] for d in interpreter.get_output_details()]
 
     def run():
-        for index, value in zip(inputs, model.inputs):
+        for index, value in inputs:
             interpreter.set_tensor(index, value)
         interpreter.invoke()
 

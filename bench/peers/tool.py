@@ -17,5 +17,6 @@ def tool(*command, folder, marker="rror"):
     if done.returncode:
         lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         reason = next((line for line in lines if marker in line), lines[-1] if lines else "")
+        reason = reason.replace(f"{folder}/", "")
         raise RuntimeError(reason or f"{Path(command[0]).name}: exit {done.returncode}")
     return done.stdout + done.stderr

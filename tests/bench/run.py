@@ -79,7 +79,22 @@ class Tables(unittest.TestCase):
         rows = [row("p", 2.0), row("q", 3.0, side={"error": None}),
                 {"model": "a", "peer": "r", "threads": 1, "reduced": False, "failure": "a|b"}]
         self.assertIn("| a | 2.00x | (3.00x) | fails |", report.matrix(results(rows), 1))
-        self.assertEqual(report.troubles(results(rows)), "* q, a: wrong: another shape, or a NaN\n* r, a: a/b")
+        self.assertEqual(report.troubles(results(rows)),
+                         "* q is wrong: a: another shape, or a NaN\n* r fails: a: a|b")
+
+    def test_troubles_join_what_is_the_same(self):
+        failure = {"peer": "p", "reduced": False, "failure": "no"}
+        rows = [{**failure, "model": "a", "threads": 1}, {**failure, "model": "a", "threads": 2},
+                {**failure, "model": "b", "threads": 2}, row("p", 2.0, model="c", side={"error": 1e-3})]
+        self.assertEqual(report.troubles(results(rows, threads=(1, 2))),
+                         "* p fails: a, b (2 threads): no\n* p is less accurate: c (1 thread): error 1e-03")
+
+    def test_columns(self):
+        numbers = report.columns(results([row("p", 2.0)]))
+        (values,) = numbers["rows"]
+        named = dict(zip(numbers["columns"], values, strict=True))
+        self.assertEqual((named["ratio"], named["marver_median_ms"], named["peer_median_ms"], named["compile_cpu_s"],
+                          named["failure"]), (2.0, 2.0, 4.0, 7, None))
 
 
 class Whole(unittest.TestCase):
@@ -108,10 +123,10 @@ class Whole(unittest.TestCase):
             self.assertAlmostEqual(right["gflop"], 2 * 128 * 64 / 1e9, delta=100 / 1e9)
             self.assertGreater(right["peak_gflops"], 1)
             self.assertRegex(text, r"\| NothingModel \| \S+ \| right \|")
-            for line in ("* wrong, NothingModel: wrong: error 5e-02",
-                         "* another shape, NothingModel: wrong: another shape, or a NaN",
-                         "* reduced, NothingModel: reduced precision: error 1e-03",
-                         "* dies running, NothingModel: its process ended, exit 5"):
+            for line in ("* wrong is wrong: NothingModel: error 5e-02",
+                         "* another shape is wrong: NothingModel: another shape, or a NaN",
+                         "* reduced is of reduced precision: NothingModel: error 1e-03",
+                         "* dies running fails: NothingModel: its process ended, exit 5"):
                 self.assertIn(line, text)
             self.assertNotIn("(kept)", text)
             self.assertEqual(self.run_bench(store).count("(kept)"), len(VARIANTS))
