@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace marver::mv;
@@ -580,12 +581,27 @@ PackedConvOp::reifyResultShapes(OpBuilder &b,
   return success();
 }
 
-/// Products of a dim: as many as the inputs that its outputs read.
-static int64_t winogradPositions(int64_t spatial, int64_t outputs,
-                                 int64_t window, int64_t stride) {
-  int64_t inputs = (outputs - 1) * stride + window;
-  return spatial == 2 ? inputs * inputs : inputs;
-}
+namespace {
+/// Dims of transformed weights. There are as many products along a dim as
+/// inputs that its outputs read; those of phases of equal length are added up
+/// as those of channels are.
+struct WinogradDims {
+  int64_t positions, channels;
+
+  WinogradDims(int64_t spatial, int64_t outputs, int64_t window, int64_t stride,
+               int64_t inChannels)
+      : channels(inChannels) {
+    int64_t inputs = (outputs - 1) * stride + window;
+    int64_t phases = window % stride ? 1 : stride;
+    positions = inputs / phases;
+    channels *= phases;
+    if (spatial == 2) {
+      positions *= positions;
+      channels *= phases;
+    }
+  }
+};
+} // namespace
 
 static LogicalResult verifyWinograd(Operation *op, int64_t spatial,
                                     int64_t outputs, int64_t window,
@@ -612,11 +628,10 @@ LogicalResult WinogradFilterOp::verify() {
     return emitOpError("needs equal window dims");
   if (result.size() != 4)
     return emitOpError("result must be panel x position x channel x lane");
-  return verifyShape(
-      *this, getResult(),
-      {result[0],
-       winogradPositions(spatial, getOutputs(), filter[1], getStride()),
-       filter[spatial + 1], result[3]});
+  WinogradDims dims(spatial, getOutputs(), filter[1], getStride(),
+                    filter[spatial + 1]);
+  return verifyShape(*this, getResult(),
+                     {result[0], dims.positions, dims.channels, result[3]});
 }
 
 LogicalResult
@@ -639,9 +654,19 @@ LogicalResult WinogradConvOp::verify() {
     return emitOpError("filter must be panel x position x channel x lane and "
                        "the result blocked");
   int64_t lanes = lanesOf(getResult());
-  if (filter[1] !=
-          winogradPositions(spatial, getOutputs(), getWindow(), getStride()) ||
-      filter[2] != static_cast<int64_t>(getInChannels()))
+  // Blocks of one channel: vectors run along the rows.
+  if (lanesOf(getInput()) == 1 && lanes > 1) {
+    int64_t apart = getOutputs() * getStride();
+    int64_t shared = getWindow() - getStride();
+    if (spatial != 2 || getWindow() % getStride() ||
+        !llvm::isPowerOf2_64(apart) || shared > std::min(apart, lanes))
+      return emitOpError("blocks of one channel need two spatial dims, phases "
+                         "of equal length, and tiles that are a power of two "
+                         "apart and share no more than that");
+  }
+  WinogradDims dims(spatial, getOutputs(), getWindow(), getStride(),
+                    getInChannels());
+  if (filter[1] != dims.positions || filter[2] != dims.channels)
     return emitOpError("filter is of another algorithm or has other channels");
   if (filter[3] % lanes ||
       filter[0] * filter[3] < static_cast<int64_t>(getOutChannels()))

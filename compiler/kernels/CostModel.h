@@ -59,6 +59,10 @@ ContractionShape contractionShape(mv::PackedConvOp op,
 double contractionCycles(const ContractionShape &shape, int64_t vectors,
                          const TargetInfo &target);
 
+/// Whether an mv.winograd_conv reads a tensor that is not blocked, as blocks of
+/// one channel: the image that a network begins with.
+bool isInputPlain(mv::WinogradConvOp conv);
+
 /// Family and schedule of a convolution by Winograd's algorithm.
 KernelChoice scheduleWinograd(mv::WinogradConvOp op, const TargetInfo &target);
 

@@ -93,6 +93,8 @@ WinogradAlgorithm getWinograd(int64_t outputs, int64_t window, int64_t stride) {
   result.input = Matrix(result.inputs, result.inputs);
   result.filter = Matrix(result.inputs, window);
   result.output = Matrix(outputs, result.inputs);
+  if (window % stride == 0)
+    result.phases = stride;
   int64_t first = 0;
   for (int64_t phase = 0; phase < stride; ++phase) {
     int64_t taps = (window - phase + stride - 1) / stride;
@@ -108,6 +110,29 @@ WinogradAlgorithm getWinograd(int64_t outputs, int64_t window, int64_t stride) {
     first += part.inputs;
   }
   return result;
+}
+
+Matrix WinogradAlgorithm::outputOfSums() const {
+  Matrix result(outputs, positions());
+  for (int64_t i = 0; i < outputs; ++i)
+    for (int64_t j = 0; j < positions(); ++j)
+      result.at(i, j) = output.at(i, j);
+  return result;
+}
+
+Matrix WinogradAlgorithm::inputOfPhase() const {
+  Matrix result(positions(), positions());
+  for (int64_t j = 0; j < positions(); ++j)
+    for (int64_t k = 0; k < positions(); ++k)
+      result.at(j, k) = input.at(j, k * phases);
+  return result;
+}
+
+WinogradPlace placeOf(const WinogradAlgorithm &algorithm, int64_t row,
+                      int64_t column) {
+  int64_t positions = algorithm.positions();
+  return {row % positions * positions + column % positions,
+          row / positions * algorithm.phases + column / positions};
 }
 
 /// One row of the filter's matrix times a column of values, in the order in
@@ -133,6 +158,8 @@ void transformWinogradFilter(const WinogradAlgorithm &algorithm,
   int64_t rowProducts = shape.spatialRank == 2 ? products : 1;
   int64_t sourcePlane = shape.channels * shape.sourceWidth;
   int64_t plane = shape.channels * shape.width;
+  int64_t phases =
+      rows == 1 ? algorithm.phases : algorithm.phases * algorithm.phases;
   result += panel * rowProducts * products * plane;
   for (int64_t c = 0; c < shape.channels; ++c)
     for (int64_t lane = 0; lane < shape.width; ++lane) {
@@ -154,9 +181,12 @@ void transformWinogradFilter(const WinogradAlgorithm &algorithm,
           half[i][x] = rows == 1 ? column[0] : dot(algorithm.filter, i, column);
       }
       for (int64_t i = 0; i < rowProducts; ++i)
-        for (int64_t j = 0; j < products; ++j)
-          result[(i * products + j) * plane + c * shape.width + lane] =
-              static_cast<float>(dot(algorithm.filter, j, half[i]));
+        for (int64_t j = 0; j < products; ++j) {
+          auto [position, phase] = placeOf(algorithm, i, j);
+          result[((position * phases + phase) * shape.channels + c) *
+                     shape.width +
+                 lane] = static_cast<float>(dot(algorithm.filter, j, half[i]));
+        }
     }
 }
 

@@ -19,6 +19,10 @@
 // products lie one after the other. The number of products equals that of
 // inputs, (outputs - 1) * stride + window, for every stride.
 //
+// Where all phases have equally many taps (6 taps at stride 2, say) they have
+// the same output matrix, so their products may be added up before it, as those
+// of channels are: `phases` times as many channels and as many fewer positions.
+//
 //===----------------------------------------------------------------------===//
 
 #ifndef MARVER_COMPILER_KERNELS_WINOGRADALGORITHM_H
@@ -43,9 +47,17 @@ struct Matrix {
 
 struct WinogradAlgorithm {
   int64_t outputs = 1, inputs = 1, stride = 1, window = 1;
-  Matrix input;  ///< B^T: products x inputs
-  Matrix filter; ///< G: products x taps
-  Matrix output; ///< A^T: outputs x products
+  int64_t phases = 1; ///< whose products are added up; 1 if there are none
+  Matrix input;       ///< B^T: products x inputs
+  Matrix filter;      ///< G: products x taps
+  Matrix output;      ///< A^T: outputs x products
+
+  /// Products of one phase: positions of a transformed tile in one dim.
+  int64_t positions() const { return inputs / phases; }
+  /// The output matrix for the phases' sums.
+  Matrix outputOfSums() const;
+  /// The input matrix of one phase, for every `phases`-th input.
+  Matrix inputOfPhase() const;
 };
 
 /// The algorithm for `outputs` results at a time; at most 6 finite points are
@@ -53,10 +65,18 @@ struct WinogradAlgorithm {
 /// window of one tap, the identity.
 WinogradAlgorithm getWinograd(int64_t outputs, int64_t window, int64_t stride);
 
+/// Where a product of number (row, column) goes in such weights: its position,
+/// and which of the phases it is of, both in row-major order.
+struct WinogradPlace {
+  int64_t position, phase;
+};
+WinogradPlace placeOf(const WinogradAlgorithm &algorithm, int64_t row,
+                      int64_t column);
+
 /// G g G^T in f64, rounded once: transforms the packed window
-/// [panel][taps...][channel][lane] to [panel][position][channel][lane] with
-/// panels of another width, as mv.winograd_filter does. `spatialRank` is 1 or
-/// 2; outputs beyond the source's are zero.
+/// [panel][taps...][channel][lane] to [panel][position][phase][channel][lane]
+/// with panels of another width, as mv.winograd_filter does. `spatialRank` is 1
+/// or 2; outputs beyond the source's are zero.
 struct WinogradFilterShape {
   int64_t spatialRank, sourcePanels, sourceWidth, channels, panels, width;
 };

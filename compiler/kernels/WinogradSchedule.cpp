@@ -25,23 +25,53 @@ namespace {
 
 /// Sizes of a convolution by tiles.
 struct TiledConv {
-  int64_t positions; ///< of a transformed tile
-  int64_t tiles;     ///< of all images; of one, where sizes are unknown
-  int64_t images;
+  WinogradAlgorithm algorithm;
+  int64_t positions = 1; ///< of a transformed tile
+  int64_t phases = 1;    ///< added up as channels are
+  int64_t tiles = 1;     ///< of which blocks are made: an image's, or a row's
+  int64_t runs = 1;      ///< of so many tiles
   int64_t channels, outputs;
+  bool isPlain;
+
+  int64_t steps() const { return phases * channels; } ///< of a product
 };
 
 TiledConv tiledConv(ArrayRef<int64_t> result, int64_t rank, int64_t channels,
                     int64_t outChannels, int64_t outputs, int64_t window,
-                    int64_t stride) {
-  int64_t inputs = (outputs - 1) * stride + window;
-  TiledConv conv{1, 1, std::max<int64_t>(guess(result[0], 1), 1), channels,
-                 outChannels};
-  for (int64_t size : result.slice(2, rank)) {
-    conv.positions *= inputs;
-    conv.tiles *= ceilDiv(guess(size, 40), outputs);
+                    int64_t stride, bool isPlain) {
+  TiledConv conv;
+  conv.algorithm = getWinograd(outputs, window, stride);
+  conv.channels = channels;
+  conv.outputs = outChannels;
+  conv.isPlain = isPlain;
+  conv.runs = std::max<int64_t>(guess(result[0], 1), 1);
+  for (auto [d, size] : llvm::enumerate(result.slice(2, rank))) {
+    conv.positions *= conv.algorithm.positions();
+    conv.phases *= conv.algorithm.phases;
+    bool isOuter = isPlain && int64_t(d) + 1 < rank;
+    (isOuter ? conv.runs : conv.tiles) *= ceilDiv(guess(size, 40), outputs);
   }
   return conv;
+}
+
+/// Additions, loads and stores of the input's transform, cache misses included,
+/// in a run (fitted to YOLOX-S's layers on a Zen 5 core, 2026-11-23).
+double inputCycles(const TiledConv &conv, int64_t block,
+                   const TargetInfo &target) {
+  int64_t lanes = target.lanes;
+  if (!conv.isPlain)
+    return 5.0 * double(conv.tiles) * conv.positions * conv.phases *
+           ceilDiv(conv.channels, lanes);
+  // Vectors of tiles, as many as a block's.
+  const WinogradAlgorithm &a = conv.algorithm;
+  int64_t period = a.outputs * a.stride;
+  int64_t vectors = conv.tiles / block * ceilDiv(block, lanes) +
+                    ceilDiv(conv.tiles % block, lanes);
+  double columns = 2.5 * double(a.inputs * period);
+  double rows = double(a.inputs) * (2.5 * period + 2.5 * a.inputs);
+  // Where a block begins, its rows come from memory.
+  double begin = 100.0 * double(a.inputs * ceilDiv(conv.tiles, block));
+  return conv.channels * (double(vectors) * (columns + rows) + begin);
 }
 
 struct WinogradTiling {
@@ -53,14 +83,15 @@ struct WinogradTiling {
 WinogradTiling bestTiling(const TiledConv &conv, int64_t vectors,
                           const TargetInfo &target) {
   int64_t lanes = target.lanes;
-  int64_t channelBlocks = ceilDiv(conv.channels, lanes);
+  // What the products read of a tile.
+  int64_t inputLanes =
+      conv.isPlain ? conv.steps()
+                   : (conv.phases * ceilDiv(conv.channels, lanes) + 1) * lanes;
   int64_t outputBlocks = ceilDiv(conv.outputs, lanes);
   int64_t panels = ceilDiv(outputBlocks, vectors);
-  int64_t tileBytes =
-      conv.positions * 4 *
-      ((channelBlocks + 1) * lanes + vectors * lanes); // input and products
+  int64_t tileBytes = conv.positions * 4 * (inputLanes + vectors * lanes);
   double weightBytes =
-      4.0 * conv.positions * conv.channels * panels * vectors * lanes;
+      4.0 * conv.positions * conv.steps() * panels * vectors * lanes;
   // Bytes that one core gets from the L3 cache or memory in a cycle while it
   // computes.
   constexpr double l3Bytes = 6;
@@ -72,7 +103,7 @@ WinogradTiling bestTiling(const TiledConv &conv, int64_t vectors,
   for (int64_t gemm = least; gemm <= most; ++gemm) {
     // A register tile's own instructions: zeros, stores, the loop.
     double tileCycles =
-        conv.channels * stepCycles(gemm, vectors, conv.channels, target) + 10 +
+        conv.steps() * stepCycles(gemm, vectors, conv.steps(), target) + 10 +
         gemm * vectors;
     for (int64_t block = gemm;; block += gemm) {
       int64_t blocks = ceilDiv(conv.tiles, block);
@@ -88,15 +119,13 @@ WinogradTiling bestTiling(const TiledConv &conv, int64_t vectors,
       double cycles = std::max(products, stream) + 0.1 * stream;
       // A short last block leaves some thread with less to do.
       cycles *= 0.5 + 0.5 * double(blocks * block) / conv.tiles;
+      cycles += inputCycles(conv, block, target);
       if (best.cycles < 0 || cycles < best.cycles * 0.999)
         best = {gemm, block, cycles};
     }
   }
-  // Additions, loads and stores of the transforms, cache misses included
-  // (fitted to YOLOX-S's layers on a Zen 5 core, 2026-11-23).
-  best.cycles += double(conv.tiles) * conv.positions *
-                 (5.0 * channelBlocks + 4.0 * outputBlocks);
-  best.cycles *= conv.images;
+  best.cycles += 4.0 * double(conv.tiles) * conv.positions * outputBlocks;
+  best.cycles *= conv.runs;
   return best;
 }
 
@@ -115,8 +144,12 @@ std::optional<WinogradChoice> chooseWinograd(Operation *anchor,
   auto isAll = [](ArrayRef<int64_t> values, int64_t wanted) {
     return llvm::all_of(values, [&](int64_t v) { return v == wanted; });
   };
-  if (rank > 2 || !op.getInputBlocked() || !isAll(op.getStrides(), stride) ||
-      !isAll(op.getDilations(), 1) || !isAll(taps, 3) || stride > 2 ||
+  int64_t window = taps.front();
+  // Windows of three taps, or of three in each phase: for plain inputs.
+  bool isPlain = !op.getInputBlocked();
+  if (rank > 2 || (isPlain && rank != 2) || !isAll(op.getStrides(), stride) ||
+      !isAll(op.getDilations(), 1) || !isAll(taps, window) || stride > 2 ||
+      window != (isPlain ? 3 * stride : 3) ||
       !isWeightType(filter.getElementType()) ||
       !hasVectorContraction(result.getElementType()) ||
       result.getShape().back() != target.lanes)
@@ -134,16 +167,17 @@ std::optional<WinogradChoice> chooseWinograd(Operation *anchor,
   if (isDynamic(result.getShape()[1 + rank]))
     // The model of the definition took another width for granted.
     direct *= 40.0 / 128;
-  static constexpr int64_t atStride1[] = {4}, atStride2[] = {2};
+  static constexpr int64_t atEqualPhases[] = {4}, atOthers[] = {2};
   for (int64_t outputs :
-       stride == 1 ? ArrayRef(atStride1) : ArrayRef(atStride2))
+       window % stride == 0 ? ArrayRef(atEqualPhases) : ArrayRef(atOthers))
     // Wider panels leave room for few tiles, which read the weights too often:
     // 5 tiles by 4 vectors are 7 % slower than 10 by 2.
     for (int64_t vectors = 1; vectors <= 2; ++vectors) {
       if (vectors > ceilDiv(op.getOutChannels(), target.lanes))
         break;
-      TiledConv conv = tiledConv(result.getShape(), rank, op.getInChannels(),
-                                 op.getOutChannels(), outputs, 3, stride);
+      TiledConv conv =
+          tiledConv(result.getShape(), rank, op.getInChannels(),
+                    op.getOutChannels(), outputs, window, stride, isPlain);
       double cycles = bestTiling(conv, vectors, target).cycles;
       if (!best || cycles < best->cycles)
         best = WinogradChoice{outputs, vectors * target.lanes, cycles, direct};
@@ -151,12 +185,18 @@ std::optional<WinogradChoice> chooseWinograd(Operation *anchor,
   return best;
 }
 
+bool isInputPlain(mv::WinogradConvOp conv) {
+  return cast<RankedTensorType>(conv.getInput().getType()).getShape().back() ==
+         1;
+}
+
 KernelChoice scheduleWinograd(mv::WinogradConvOp op, const TargetInfo &target) {
   auto filter = cast<RankedTensorType>(op.getFilter().getType());
   auto result = cast<RankedTensorType>(op.getResult().getType());
-  TiledConv conv = tiledConv(result.getShape(), op.getSpatialRank(),
-                             op.getInChannels(), op.getOutChannels(),
-                             op.getOutputs(), op.getWindow(), op.getStride());
+  TiledConv conv =
+      tiledConv(result.getShape(), op.getSpatialRank(), op.getInChannels(),
+                op.getOutChannels(), op.getOutputs(), op.getWindow(),
+                op.getStride(), isInputPlain(op));
   int64_t vectors = filter.getShape().back() / target.lanes;
   WinogradTiling tiling = bestTiling(conv, vectors, target);
   Builder builder(op.getContext());

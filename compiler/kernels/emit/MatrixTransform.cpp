@@ -170,4 +170,44 @@ SmallVector<Value> multiplyMatrixInOrder(KernelEmitter &e, const Matrix &matrix,
   return result;
 }
 
+bool fitsRegisters(KernelEmitter &e, int64_t count) {
+  return count <= e.target().vectorRegisters;
+}
+
+void transformTile(
+    KernelEmitter &e, const Matrix &left, const Matrix &right, Value pass,
+    llvm::function_ref<SmallVector<Value>(Value column)> load,
+    llvm::function_ref<void(Value row, ArrayRef<Value> values)> store) {
+  if (fitsRegisters(e, left.rows * right.columns)) {
+    SmallVector<SmallVector<Value>> columns;
+    for (int64_t j = 0; j < right.columns; ++j)
+      columns.push_back(multiplyMatrix(e, left, load(e.constant(j))));
+    for (int64_t i = 0; i < left.rows; ++i) {
+      SmallVector<Value> row;
+      for (ArrayRef<Value> column : columns)
+        row.push_back(column[i]);
+      store(e.constant(i), multiplyMatrix(e, right, row));
+    }
+    return;
+  }
+  int64_t lanes = e.target().lanes;
+  Type f32 = e.builder().getF32Type();
+  auto at = [&](Value base, int64_t row, int64_t column) {
+    return e.address(base, f32,
+                     e.constant((row * right.columns + column) * lanes));
+  };
+  e.loop(e.constant(0), e.constant(right.columns), 1, [&](Value j) {
+    Value target = e.address(pass, f32, e.mul(j, lanes));
+    for (auto [i, value] : llvm::enumerate(multiplyMatrix(e, left, load(j))))
+      e.store(value, at(target, i, 0), f32);
+  });
+  e.loop(e.constant(0), e.constant(left.rows), 1, [&](Value i) {
+    Value source = e.address(pass, f32, e.mul(i, right.columns * lanes));
+    SmallVector<Value> row;
+    for (int64_t j = 0; j < right.columns; ++j)
+      row.push_back(e.load(at(source, 0, j), f32, lanes));
+    store(i, multiplyMatrix(e, right, row));
+  });
+}
+
 } // namespace marver

@@ -31,6 +31,21 @@ llvm::SmallVector<mlir::Value>
 multiplyMatrixInOrder(KernelEmitter &e, const Matrix &matrix,
                       llvm::ArrayRef<mlir::Value> values);
 
+/// Whether both passes of `transformTile` with `count` values between them fit
+/// into registers, or nearly so.
+bool fitsRegisters(KernelEmitter &e, int64_t count);
+
+/// left * values * right^T of a tile of f32 vectors whose columns (all rows of
+/// one) `load` gives; `store` takes the rows of the result. Where they do not
+/// fit into registers, the values go between the two passes through `pass`,
+/// memory for left.rows * right.columns vectors, and each pass is a loop.
+void transformTile(
+    KernelEmitter &e, const Matrix &left, const Matrix &right, mlir::Value pass,
+    llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value column)> load,
+    llvm::function_ref<void(mlir::Value row,
+                            llvm::ArrayRef<mlir::Value> values)>
+        store);
+
 } // namespace marver
 
 #endif // MARVER_COMPILER_KERNELS_EMIT_MATRIXTRANSFORM_H

@@ -57,7 +57,9 @@ public:
             },
             [&] {
               halves(panel, j, [&](Value, Value) {
-                return SmallVector<Value>(to[1], e.zero(f32, lanes / 2));
+                return SmallVector<Value>((isPlane ? algorithm.inputs : 1) *
+                                              algorithm.inputs,
+                                          e.zero(f32, lanes / 2));
               });
             });
       });
@@ -69,15 +71,22 @@ private:
   /// channel.
   void halves(Value panel, Value j,
               llvm::function_ref<SmallVector<Value>(Value, Value)> make) {
-    e.loop(e.constant(0), e.constant(to[2]), 1, [&](Value c) {
+    int64_t channels = from.drop_back().back();
+    e.loop(e.constant(0), e.constant(channels), 1, [&](Value c) {
       e.loop(e.constant(0), e.constant(lanes), lanes / 2, [&](Value half) {
         SmallVector<Value> values = make(c, half);
         Value target = e.address(
             result, {panel, e.constant(0), c, e.add(e.mul(j, lanes), half)});
         Value step = e.materialize(result.strides[1]);
-        for (auto [position, value] : llvm::enumerate(values))
-          e.store(value, e.address(target, f32, e.mul(step, int64_t(position))),
-                  f32);
+        Value phaseStep = e.mul(e.materialize(result.strides[2]), channels);
+        for (auto [number, value] : llvm::enumerate(values)) {
+          int64_t inputs = algorithm.inputs;
+          WinogradPlace place = placeOf(algorithm, int64_t(number) / inputs,
+                                        int64_t(number) % inputs);
+          Value offset =
+              e.add(e.mul(step, place.position), e.mul(phaseStep, place.phase));
+          e.store(value, e.address(target, f32, offset), f32);
+        }
       });
     });
   }

@@ -23,6 +23,7 @@
 #include "compiler/kernels/Schedule.h"
 #include "compiler/kernels/WinogradAlgorithm.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Threading.h"
 
 using namespace mlir;
@@ -45,7 +46,8 @@ struct ChooseConvolutionsPass
     return "Use Winograd's algorithm for convolutions where it is faster";
   }
   void getDependentDialects(DialectRegistry &registry) const override {
-    registry.insert<mv::MvDialect, arith::ArithDialect>();
+    registry
+        .insert<mv::MvDialect, arith::ArithDialect, tensor::TensorDialect>();
   }
 
   void runOnOperation() override {
@@ -71,34 +73,75 @@ private:
     int64_t rank = op.getSpatialRank();
     auto filter = cast<RankedTensorType>(op.getFilter().getType());
     int64_t window = filter.getShape()[1], stride = op.getStrides().front();
-    int64_t inputs = (choice.outputs - 1) * stride + window;
     int64_t channels = op.getInChannels(), outChannels = op.getOutChannels();
+    WinogradAlgorithm algorithm = getWinograd(choice.outputs, window, stride);
+    int64_t positions = 1, phases = 1;
+    for (int64_t d = 0; d < rank; ++d) {
+      positions *= algorithm.positions();
+      phases *= algorithm.phases;
+    }
     auto type = RankedTensorType::get(
-        {int64_t(llvm::divideCeil(outChannels, choice.panelWidth)),
-         rank == 2 ? inputs * inputs : inputs, channels, choice.panelWidth},
+        {int64_t(llvm::divideCeil(outChannels, choice.panelWidth)), positions,
+         phases * channels, choice.panelWidth},
         b.getF32Type());
     Value transformed;
     std::optional<ConstantData> data;
     if (options.storeWeights)
       data = getConstantData(op.getFilter());
     if (data)
-      transformed = stored(b, loc, *data, type,
-                           getWinograd(choice.outputs, window, stride), rank);
+      transformed = stored(b, loc, *data, type, algorithm, rank);
     else
       transformed = mv::WinogradFilterOp::create(b, loc, type, op.getFilter(),
                                                  choice.outputs, stride);
+    Value input = op.getInput();
+    if (!op.getInputBlocked())
+      input = blocksOfOneChannel(b, input);
     auto conv = mv::WinogradConvOp::create(
-        b, loc, op.getResult().getType(), op.getInput(), transformed,
-        op.getBias(), choice.outputs, window, stride, channels, outChannels);
+        b, loc, op.getResult().getType(), input, transformed, op.getBias(),
+        choice.outputs, window, stride, channels, outChannels);
     op.replaceAllUsesWith(conv.getResult());
+    Operation *before = op.getInput().getDefiningOp();
     op.erase();
+    if (before && isOpTriviallyDead(before))
+      before->erase();
+  }
+
+  /// A plain tensor as a blocked one. A border stays next to the convolution,
+  /// whose kernel makes it.
+  static Value blocksOfOneChannel(OpBuilder &b, Value input) {
+    auto pad = input.getDefiningOp<tensor::PadOp>();
+    if (pad && pad.getConstantPaddingValue() && pad->hasOneUse()) {
+      Value source = blocksOfOneChannel(b, pad.getSource());
+      SmallVector<OpFoldResult> low = pad.getMixedLowPad();
+      SmallVector<OpFoldResult> high = pad.getMixedHighPad();
+      low.push_back(b.getIndexAttr(0));
+      high.push_back(b.getIndexAttr(0));
+      auto type = cast<RankedTensorType>(pad.getType());
+      SmallVector<int64_t> sizes(type.getShape());
+      sizes.push_back(1);
+      return tensor::PadOp::create(b, pad.getLoc(), type.clone(sizes), source,
+                                   low, high, pad.getConstantPaddingValue());
+    }
+    auto type = cast<RankedTensorType>(input.getType());
+    SmallVector<int64_t> sizes(type.getShape());
+    sizes.push_back(1);
+    SmallVector<ReassociationIndices> groups;
+    for (int64_t d = 0; d < type.getRank(); ++d)
+      groups.push_back({d});
+    groups.back().push_back(type.getRank());
+    SmallVector<OpFoldResult> shape =
+        tensor::getMixedSizes(b, input.getLoc(), input);
+    shape.push_back(b.getIndexAttr(1));
+    return tensor::ExpandShapeOp::create(b, input.getLoc(), type.clone(sizes),
+                                         input, groups, shape);
   }
 
   static Value stored(OpBuilder &b, Location loc, const ConstantData &data,
                       RankedTensorType type, const WinogradAlgorithm &algorithm,
                       int64_t rank) {
     ArrayRef<int64_t> from = data.type.getShape(), to = type.getShape();
-    WinogradFilterShape shape{rank, from[0], from.back(), to[2], to[0], to[3]};
+    WinogradFilterShape shape{rank,           from[0], from.back(),
+                              from[rank + 1], to[0],   to[3]};
     SmallVector<char, 0> expanded;
     ArrayRef<char> source = data.bytes;
     if (Type element = data.type.getElementType();

@@ -7,6 +7,7 @@
 
 #include "compiler/kernels/form/Grouping.h"
 #include "compiler/ir/MvDialect.h"
+#include "compiler/kernels/CostModel.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
@@ -281,14 +282,17 @@ private:
         // An epilogue's other operands are loaded, not computed again for
         // every element of the anchor.
         Operation *user = group.ops[i];
-        if (group.anchor && user != group.anchor && !isProducer(group, user))
+        if (group.anchor && user != group.anchor &&
+            (isa<mv::WinogradConvOp>(group.anchor) || !isProducer(group, user)))
           continue;
         for (OpOperand &operand : user->getOpOperands()) {
           Operation *def = operand.get().getDefiningOp();
-          if (!def || readsMemory(operand) || def->getBlock() != &block ||
-              taken.contains(def) || group.ops.contains(def) ||
-              classify(def) != Role::Pointwise || isa<tensor::PadOp>(def) ||
+          if (!def || def->getBlock() != &block || taken.contains(def) ||
+              group.ops.contains(def) || classify(def) != Role::Pointwise ||
               isRepeated(def) || group.ops.size() >= most)
+            continue;
+          if (!isInputBorder(operand) &&
+              (readsMemory(operand) || isa<tensor::PadOp>(def)))
             continue;
           if (!llvm::all_of(def->getUsers(), [&](Operation *user) {
                 return group.ops.contains(user) || isa<tensor::DimOp>(user);
@@ -300,6 +304,21 @@ private:
         }
       }
     }
+  }
+
+  /// A border that a convolution adds itself, to a tensor in memory. What is
+  /// before it is left to whoever makes that tensor.
+  static bool isInputBorder(OpOperand &operand) {
+    auto conv = dyn_cast<mv::WinogradConvOp>(operand.getOwner());
+    auto pad = operand.get().getDefiningOp<tensor::PadOp>();
+    auto isNumber = [](int64_t size) { return !ShapedType::isDynamic(size); };
+    return conv && isInputPlain(conv) && pad &&
+           operand == conv.getInputMutable() &&
+           llvm::all_of(pad.getStaticLow(), isNumber) &&
+           llvm::all_of(pad.getStaticHigh(), isNumber) &&
+           pad.getConstantPaddingValue() &&
+           matchPattern(pad.getConstantPaddingValue(), m_Constant()) &&
+           !isUniform(pad.getSource());
   }
 
   /// Before the anchor, not after it.

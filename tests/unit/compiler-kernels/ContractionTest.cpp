@@ -73,6 +73,9 @@ struct ConvSizes {
   int64_t epilogue; ///< 0: none, 1: short (relu, residual), 2: long (silu, too)
   bool dynamicBatch, dynamicSpatial;
   int64_t winograd = 0; ///< outputs of a tile per dim; 0: by the definition
+  /// What the kernel itself pads: rows above, columns before, rows below,
+  /// columns behind.
+  std::array<int64_t, 4> border = {0, 0, 0, 0};
 };
 
 /// The packed weights as mv.winograd_filter makes them, with panels of another
@@ -84,10 +87,12 @@ Tensor winogradFilter(const Tensor &packed, int64_t rank,
   WinogradFilterShape shape{
       rank,           packed.shape().front(),        packed.shape().back(),
       sizes.channels, ceilDiv(sizes.outputs, width), width};
-  Tensor result(
-      {shape.panels,
-       rank == 2 ? algorithm.inputs * algorithm.inputs : algorithm.inputs,
-       sizes.channels, width});
+  int64_t positions = algorithm.positions(), phases = algorithm.phases;
+  if (rank == 2) {
+    positions *= positions;
+    phases *= phases;
+  }
+  Tensor result({shape.panels, positions, phases * sizes.channels, width});
   for (int64_t panel = 0; panel < shape.panels; ++panel)
     transformWinogradFilter(algorithm, shape, panel,
                             reinterpret_cast<const char *>(packed.data()),
@@ -113,6 +118,24 @@ void checkConv(const ConvSizes &sizes, llvm::StringRef cpu,
   Tensor input(inShape), filter(filterShape);
   input.fillRandom(random);
   filter.fillRandom(random);
+  Shape insideShape = inShape;
+  bool hasBorder = llvm::any_of(sizes.border, [](int64_t b) { return b != 0; });
+  if (hasBorder)
+    for (int64_t d = 0; d < 2; ++d)
+      insideShape[2 + d] -= sizes.border[d] + sizes.border[2 + d];
+  Tensor inside(insideShape);
+  for (int64_t i = 0; i < int64_t(input.size()) && hasBorder; ++i) {
+    Shape at = coordinates(i, inShape), from = at;
+    bool isInside = true;
+    for (int64_t d = 2; d < 4; ++d) {
+      from[d] -= sizes.border[d - 2];
+      isInside &= from[d] >= 0 && from[d] < insideShape[d];
+    }
+    if (isInside)
+      inside.at(from) = input.at(at);
+    else
+      input.at(at) = 0.25f;
+  }
   ContractionShape shape;
   shape.outputs = sizes.outputs;
   shape.reduction = sizes.channels * product(sizes.windows.size);
@@ -129,7 +152,17 @@ void checkConv(const ConvSizes &sizes, llvm::StringRef cpu,
   Tensor blocked;
   if (sizes.blocked)
     blocked = toBlocked(input, lanes);
-  const Tensor &operand = sizes.blocked ? blocked : input;
+  const Tensor &plain = hasBorder ? inside : input;
+  Tensor single; // blocks of one channel
+  if (sizes.winograd && !sizes.blocked) {
+    Shape singleShape = plain.shape();
+    singleShape.push_back(1);
+    single = Tensor(singleShape);
+    std::copy(plain.data(), plain.data() + plain.size(), single.data());
+  }
+  const Tensor &operand = sizes.blocked    ? blocked
+                          : sizes.winograd ? single
+                                           : plain;
 
   Tensor bias({ceilDiv(sizes.outputs, lanes) * lanes});
   bias.fillRandom(random);
@@ -157,12 +190,32 @@ void checkConv(const ConvSizes &sizes, llvm::StringRef cpu,
       ", in_channels = " + std::to_string(sizes.channels) +
       ", out_channels = " + std::to_string(sizes.outputs) +
       (sizes.blocked && !sizes.winograd ? ", input_blocked" : "") + "}";
-  kernel.body = "%conv = mv." +
-                std::string(sizes.winograd ? "winograd_conv" : "packed_conv") +
-                " %0, %1" + std::string(sizes.bias ? " bias %2" : "") +
-                attributes + " : (" + kernel.type(0) + ", " + kernel.type(1) +
-                (sizes.bias ? ", " + kernel.type(2) : "") + ") -> " +
-                kernel.type(4);
+  std::string inputName = "%0", inputType = kernel.type(0);
+  if (hasBorder) {
+    auto text = [](int64_t a, int64_t b) {
+      return "[0, 0, " + std::to_string(a) + ", " + std::to_string(b) + ", 0]";
+    };
+    inputName = "%padded";
+    inputType = "tensor<";
+    for (int64_t d = 0; d < 4; ++d)
+      inputType += (d == 0 ? sizes.dynamicBatch : d > 1 && sizes.dynamicSpatial)
+                       ? "?x"
+                       : std::to_string(inShape[d]) + "x";
+    inputType += "1xf32>";
+    kernel.body = "%padded = tensor.pad %0 low" +
+                  text(sizes.border[0], sizes.border[1]) + " high" +
+                  text(sizes.border[2], sizes.border[3]) +
+                  " {\n^bb0(%i: index, %j: index, %k: index, %l: index, "
+                  "%m: index):\n%quarter = arith.constant 0.25 : f32\n"
+                  "tensor.yield %quarter : f32\n} : " +
+                  kernel.type(0) + " to " + inputType + "\n";
+  }
+  kernel.body +=
+      "%conv = mv." +
+      std::string(sizes.winograd ? "winograd_conv" : "packed_conv") + " " +
+      inputName + ", %1" + std::string(sizes.bias ? " bias %2" : "") +
+      attributes + " : (" + inputType + ", " + kernel.type(1) +
+      (sizes.bias ? ", " + kernel.type(2) : "") + ") -> " + kernel.type(4);
   if (sizes.epilogue) {
     std::string map = "affine_map<(";
     for (int64_t d = 0; d < rank + 3; ++d)
@@ -271,17 +324,21 @@ TEST(Winograd, FiltersAreTransformedExactly) {
   for (const std::string &cpu : runnableCpus()) {
     int64_t lanes = targetOf(cpu).lanes;
     for (int64_t rank : {1, 2})
-      for (auto [outputs, stride] :
-           {std::pair<int64_t, int64_t>{4, 1}, {2, 1}, {2, 2}, {3, 2}})
+      for (auto [outputs, window, stride] : {std::array<int64_t, 3>{4, 3, 1},
+                                             {2, 3, 1},
+                                             {2, 3, 2},
+                                             {3, 3, 2},
+                                             {2, 4, 2},
+                                             {4, 6, 2}})
         for (int64_t vectors : {1, 3}) {
           ConvSizes sizes = {};
           sizes.winograd = outputs;
           sizes.channels = 5;
           sizes.outputs = 2 * lanes + 3;
-          sizes.windows.size.assign(rank, 3);
+          sizes.windows.size.assign(rank, window);
           sizes.windows.strides.assign(rank, stride);
           Shape shape = {sizes.outputs, sizes.channels};
-          shape.insert(shape.end(), rank, 3);
+          shape.insert(shape.end(), rank, window);
           Tensor filter(shape);
           filter.fillRandom(random);
           Tensor packed = packFilter(filter, 2 * lanes);
@@ -304,6 +361,35 @@ TEST(Winograd, FiltersAreTransformedExactly) {
   }
 }
 
+/// The few channels of an image, with a border that the kernel adds or without,
+/// windows of three taps or of three in each of two phases.
+TEST_P(Contraction, RandomWinogradOfPlainInputs) {
+  for (const std::string &cpu : runnableCpus()) {
+    std::mt19937 random(GetParam());
+    ConvSizes sizes;
+    sizes.batch = pick(random, 1, 3);
+    sizes.channels = pick(random, 1, 5);
+    sizes.outputs = pick(random, 1, 70);
+    int64_t stride = pick(random, 1, 2);
+    sizes.winograd = 2 * pick(random, 1, 2);
+    sizes.spatial = {pick(random, 1, 20), pick(random, 1, 150)};
+    sizes.windows.size.assign(2, 3 * stride);
+    sizes.windows.strides.assign(2, stride);
+    sizes.windows.dilations.assign(2, 1);
+    sizes.blocked = false;
+    sizes.bias = pick(random, 0, 1);
+    sizes.epilogue = pick(random, 0, 2);
+    sizes.dynamicBatch = pick(random, 0, 2) == 0;
+    sizes.dynamicSpatial = pick(random, 0, 2) == 0;
+    if (pick(random, 0, 2))
+      for (int64_t &border : sizes.border)
+        border = pick(random, 0, stride);
+    checkConv(sizes, cpu, random);
+    if (HasFailure())
+      return;
+  }
+}
+
 /// Tiles that reach beyond the result, several images and blocks, one dim and
 /// two, sizes unknown to the kernel.
 TEST_P(Contraction, RandomWinograd) {
@@ -320,7 +406,9 @@ TEST_P(Contraction, RandomWinograd) {
     for (int64_t d = 0; d < rank; ++d)
       sizes.spatial.push_back(
           pick(random, 1, large ? 9 : (rank == 1 ? 150 : 28)));
-    sizes.windows.size.assign(rank, 3);
+    // Also windows whose phases have equally many taps.
+    bool isEven = stride == 2 && !large && pick(random, 0, 2) == 0;
+    sizes.windows.size.assign(rank, isEven ? 4 : 3);
     sizes.windows.strides.assign(rank, stride);
     sizes.windows.dilations.assign(rank, 1);
     sizes.blocked = true;

@@ -126,6 +126,32 @@ TEST(Spills, Winograd) {
   }
 }
 
+/// The same of a first layer, whose input is plain. (16 registers are too few
+/// for the shuffles of 8 vectors that stride 2 needs.)
+TEST(Spills, WinogradOfPlainInputs) {
+  for (const char *cpu : kCpus) {
+    TargetInfo target = targetOf(cpu);
+    for (int64_t stride : {1, 2}) {
+      if (stride == 2 && target.vectorRegisters < 32)
+        continue;
+      int64_t size = 48, in = (size - 1) * stride + 3 * stride;
+      KernelCase kernel;
+      kernel.operands = {{1, 3, in, in, 1},
+                         {ceilDiv(32, 2 * target.lanes), 36,
+                          3 * stride * stride, 2 * target.lanes}};
+      kernel.result = blockedShape({1, 32, size, size}, target.lanes);
+      kernel.body =
+          "%result = mv.winograd_conv %0, %1 {outputs = 4, window = " +
+          std::to_string(3 * stride) + ", stride = " + std::to_string(stride) +
+          ", in_channels = 3, out_channels = 32} : (" + kernel.type(0) + ", " +
+          kernel.type(1) + ") -> " + kernel.type(2);
+      if (target.vectorRegisters >= 32)
+        appendGelu(kernel);
+      expectTight(kernel, cpu);
+    }
+  }
+}
+
 TEST(Spills, MatrixProducts) {
   for (const char *cpu : kCpus) {
     TargetInfo target = targetOf(cpu);
