@@ -128,6 +128,14 @@ Matrix WinogradAlgorithm::inputOfPhase() const {
   return result;
 }
 
+Matrix WinogradAlgorithm::filterOfPhase() const {
+  Matrix result(positions(), window / phases);
+  for (int64_t j = 0; j < result.rows; ++j)
+    for (int64_t k = 0; k < result.columns; ++k)
+      result.at(j, k) = filter.at(j, k * phases);
+  return result;
+}
+
 WinogradPlace placeOf(const WinogradAlgorithm &algorithm, int64_t row,
                       int64_t column) {
   int64_t positions = algorithm.positions();

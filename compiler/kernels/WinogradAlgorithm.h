@@ -58,6 +58,8 @@ struct WinogradAlgorithm {
   Matrix outputOfSums() const;
   /// The input matrix of one phase, for every `phases`-th input.
   Matrix inputOfPhase() const;
+  /// The filter matrix of one phase, for every `phases`-th tap.
+  Matrix filterOfPhase() const;
 };
 
 /// The algorithm for `outputs` results at a time; at most 6 finite points are

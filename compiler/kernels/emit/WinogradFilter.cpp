@@ -50,16 +50,16 @@ public:
         e.ifThen(
             exists,
             [&] {
-              halves(panel, j, [&](Value c, Value half) {
+              halves(panel, j, [&](Value channel, Value half) {
+                Value channels = e.constant(from.drop_back().back());
                 return transformed(offset(
-                    {sourcePanel, e.constant(0), c, e.add(sourceLane, half)}));
+                    {sourcePanel, firstTap(e.floorDiv(channel, channels)),
+                     e.rem(channel, channels), e.add(sourceLane, half)}));
               });
             },
             [&] {
               halves(panel, j, [&](Value, Value) {
-                return SmallVector<Value>((isPlane ? algorithm.inputs : 1) *
-                                              algorithm.inputs,
-                                          e.zero(f32, lanes / 2));
+                return SmallVector<Value>(to[1], e.zero(f32, lanes / 2));
               });
             });
       });
@@ -68,27 +68,29 @@ public:
 
 private:
   /// Stores what `make` gives for half a register of vector `j`, channel by
-  /// channel.
+  /// channel of the result.
   void halves(Value panel, Value j,
               llvm::function_ref<SmallVector<Value>(Value, Value)> make) {
-    int64_t channels = from.drop_back().back();
-    e.loop(e.constant(0), e.constant(channels), 1, [&](Value c) {
+    e.loop(e.constant(0), e.constant(to[2]), 1, [&](Value c) {
       e.loop(e.constant(0), e.constant(lanes), lanes / 2, [&](Value half) {
         SmallVector<Value> values = make(c, half);
         Value target = e.address(
             result, {panel, e.constant(0), c, e.add(e.mul(j, lanes), half)});
         Value step = e.materialize(result.strides[1]);
-        Value phaseStep = e.mul(e.materialize(result.strides[2]), channels);
-        for (auto [number, value] : llvm::enumerate(values)) {
-          int64_t inputs = algorithm.inputs;
-          WinogradPlace place = placeOf(algorithm, int64_t(number) / inputs,
-                                        int64_t(number) % inputs);
-          Value offset =
-              e.add(e.mul(step, place.position), e.mul(phaseStep, place.phase));
-          e.store(value, e.address(target, f32, offset), f32);
-        }
+        for (auto [position, value] : llvm::enumerate(values))
+          e.store(value, e.address(target, f32, e.mul(step, int64_t(position))),
+                  f32);
       });
     });
+  }
+
+  /// Number of the first tap of a phase, both in row-major order.
+  Value firstTap(Value phase) {
+    if (!isPlane)
+      return phase;
+    Value phases = e.constant(algorithm.phases);
+    return e.add(e.mul(e.floorDiv(phase, phases), algorithm.window),
+                 e.rem(phase, phases));
   }
 
   /// Offset of a tap of number `index[1]` in row-major order.
@@ -100,14 +102,15 @@ private:
     return e.add(sum, e.mul(index[3], e.materialize(source.strides[last])));
   }
 
-  /// All positions of the window whose first tap lies at `at`.
+  /// All positions of the phase whose first tap lies at `at`.
   SmallVector<Value> transformed(Value at) {
     ImplicitLocOpBuilder &b = e.builder();
     auto wide = VectorType::get({lanes / 2}, b.getF64Type());
     auto narrow = VectorType::get({lanes / 2}, f32);
     Value first = e.address(source.pointer, source.elementType, at);
     Value tapStride = e.materialize(source.strides[source.strides.size() - 3]);
-    int64_t taps = algorithm.window;
+    Matrix filter = algorithm.filterOfPhase();
+    int64_t taps = filter.columns, phases = algorithm.phases;
     int64_t rows = isPlane ? taps : 1;
     SmallVector<SmallVector<Value>> columns;
     for (int64_t x = 0; x < taps; ++x) {
@@ -116,18 +119,18 @@ private:
         column.push_back(arith::ExtFOp::create(
             b, wide,
             e.loadWeights(e.address(first, source.elementType,
-                                    e.mul(tapStride, y * taps + x)),
+                                    e.mul(tapStride,
+                                          (y * algorithm.window + x) * phases)),
                           source.elementType, lanes / 2)));
-      columns.push_back(isPlane
-                            ? multiplyMatrixInOrder(e, algorithm.filter, column)
-                            : column);
+      columns.push_back(isPlane ? multiplyMatrixInOrder(e, filter, column)
+                                : column);
     }
     SmallVector<Value> result;
     for (size_t i = 0; i < columns.front().size(); ++i) {
       SmallVector<Value> row;
       for (int64_t x = 0; x < taps; ++x)
         row.push_back(columns[x][i]);
-      for (Value value : multiplyMatrixInOrder(e, algorithm.filter, row))
+      for (Value value : multiplyMatrixInOrder(e, filter, row))
         result.push_back(arith::TruncFOp::create(b, narrow, value));
     }
     return result;

@@ -37,6 +37,12 @@ conv2d(f(0, 3, 5, 5), f(4, 3, 3, 3), f(4), padding=1)  # no images
 conv2d(f(3, 5, 5), f(4, 3, 3, 3), f(4), padding=1)  # unbatched
 conv2d(f(1, 3, 5, 40), f(130, 3, 3, 3), f(130), padding=1)
 conv2d(f(1, 128, 20, 20), f(128, 128, 3, 3), f(128), padding=1)
+# images: six taps at stride 2, whose phases become channels; sizes that leave tiles unfilled
+conv2d(f(1, 3, 96, 101), f(24, 3, 6, 6), f(24), stride=2, padding=2)
+conv2d(f(2, 4, 40, 150), f(33, 4, 6, 6), stride=2)
+torch_case("conv2d", lambda x, w: F.silu(F.conv2d(x, w, stride=2, padding=(2, 1))),
+           f(1, 3, 66, 80), f(16, 3, 6, 6).const(),
+           also=[(f(3, 3, 67, 121), f(16, 3, 6, 6).const())])
 # groups: depthwise, depthwise with multiplier, few wide groups, many narrow ones
 for channels in (1, 3, 16, 19, 96):
     for stride in (1, 2):
