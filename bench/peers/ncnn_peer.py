@@ -1,5 +1,8 @@
 """ncnn through pnnx from TorchScript, in f32."""
 
+import os
+import tempfile
+
 import ncnn
 import numpy as np
 from serve import serve
@@ -20,14 +23,27 @@ def prepare(model):
     return [model.work / name for name in FILES]
 
 
+def load_files(net, folder):
+    """Its only reason for a failure is what it writes to stderr."""
+    with tempfile.TemporaryFile("w+") as said:
+        stderr = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        failed = net.load_param(str(folder / FILES[0])) or net.load_model(str(folder / FILES[1]))
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        said.seek(0)
+        lines = said.read().splitlines()
+    if failed:
+        raise RuntimeError(lines[-1] if lines else "ncnn does not load what pnnx wrote")
+
+
 def load(model):
     net = ncnn.Net()
     net.opt.num_threads = model.threads
     for name in dir(net.opt):
         if name.startswith(("use_fp16", "use_bf16")):
             setattr(net.opt, name, False)
-    if net.load_param(str(model.work / FILES[0])) or net.load_model(str(model.work / FILES[1])):
-        raise RuntimeError("ncnn does not load what pnnx wrote (a layer it has not)")
+    load_files(net, model.work)
     # ncnn knows no batch.
     inputs = [ncnn.Mat(np.ascontiguousarray(x[0] if x.ndim > 1 and x.shape[0] == 1 else x)) for x in model.inputs]
     names = list(zip(net.input_names(), inputs))
