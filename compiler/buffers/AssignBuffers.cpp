@@ -33,6 +33,7 @@
 #include "compiler/buffers/Views.h"
 #include "compiler/ir/Constants.h"
 #include "compiler/ir/MvDialect.h"
+#include "compiler/ir/States.h"
 #include "compiler/kernels/emit/KernelEmitter.h"
 #include "compiler/kernels/form/Grouping.h"
 #include "marver/abi.h"
@@ -99,21 +100,41 @@ private:
           for (Block &inner : region)
             copyCarriedValues(inner);
     Operation *end = block.getTerminator();
+    if (isa<func::ReturnOp>(end))
+      return copyCarriedStates(end);
     if (!isa<scf::YieldOp>(end) || isa<scf::IfOp>(block.getParentOp()))
       return;
     for (OpOperand &use : end->getOpOperands()) {
       if (!isa<RankedTensorType>(use.get().getType()))
         continue;
-      Value source = use.get();
-      while (Operation *def = source.getDefiningOp()) {
-        if (classify(def) != Role::View)
-          break;
-        source = def->getOperand(0);
-      }
+      Value source = viewedBy(use.get());
       Value slot = slotOfArgument(source);
       if (!slot || isLateSlot(slot) || isLateSlot(slotOfUse(use)) ||
           slot.getDefiningOp() != block.getParentOp() ||
           (source == use.get() && slot == slotOfUse(use)))
+        continue;
+      b.setInsertionPoint(end);
+      use.set(copyOf(use.get(), end->getLoc()));
+    }
+  }
+
+  /// What a value is a view of.
+  static Value viewedBy(Value value) {
+    while (Operation *def = value.getDefiningOp()) {
+      if (classify(def) != Role::View)
+        break;
+      value = def->getOperand(0);
+    }
+    return value;
+  }
+
+  /// So does a call that returns one state, or a part of it, as another.
+  void copyCarriedStates(Operation *end) {
+    for (OpOperand &use : end->getOpOperands()) {
+      auto source = dyn_cast<BlockArgument>(viewedBy(use.get()));
+      if (!source || !isState(func, source.getArgNumber()) ||
+          !stateOfResult(func, use.getOperandNumber()) ||
+          homes.isPlacedState(use))
         continue;
       b.setInsertionPoint(end);
       use.set(copyOf(use.get(), end->getLoc()));
@@ -282,7 +303,8 @@ private:
   LogicalResult rewrite() {
     startPrologue();
     SmallVector<OpFoldResult> wanted;
-    for (Value value : body->getTerminator()->getOperands()) {
+    for (Value value :
+         body->getTerminator()->getOperands().drop_back(countStates(func))) {
       if (homes.isLate(value)) {
         // The host function tells these dims itself.
         for (int64_t size : cast<RankedTensorType>(value.getType()).getShape())
@@ -294,7 +316,8 @@ private:
     }
     wanted.push_back(arenaBytes);
     if (!func->hasAttr("mv.prepare")) {
-      recordInterface();
+      if (failed(recordInterface()))
+        return failure();
       makeShapeFunction(func, wanted);
     }
 
@@ -503,11 +526,19 @@ private:
     auto space = isOutput ? mv::BufferSpace::Output
                  : isLate ? mv::BufferSpace::Grown
                           : mv::BufferSpace::Arena;
+    std::optional<unsigned> state;
+    if (isOutput)
+      state = stateOfResult(func, home.number);
+    if (state)
+      space = mv::BufferSpace::Input;
     Value offset;
     if (space == mv::BufferSpace::Arena)
       offset = getValueOrCreateConstantIndexOp(b, loc, offsets[tensor]);
     // Numbered, so that two of one size stay two.
-    int64_t number = isOutput ? home.number : isLate ? grownBuffers++ : 0;
+    int64_t number = state      ? *state
+                     : isOutput ? home.number
+                     : isLate   ? grownBuffers++
+                                : 0;
     Value result = mv::BufferOp::create(b, loc, contiguousType(place), space,
                                         number, offset, sizesOf(place));
     if (place != tensor)
@@ -611,17 +642,24 @@ private:
   }
 
   /// Copies results that do not live in their output buffer; those of a late
-  /// size are handed over where they are.
+  /// size are handed over where they are. New values of states come last: what
+  /// is returned may be a view of the old ones.
   LogicalResult storeResults(func::ReturnOp ret) {
     for (auto [i, value] : llvm::enumerate(ret.getOperands())) {
-      if (homes.isPlaced(static_cast<unsigned>(i)))
+      if (homes.isPlaced(static_cast<unsigned>(i)) ||
+          homes.isPlacedState(ret->getOpOperand(i)))
         continue;
       Location loc = ret.getLoc();
       bool isLate = homes.isLate(value);
-      Value out = mv::BufferOp::create(
-          b, loc, contiguousType(value),
-          isLate ? mv::BufferSpace::Grown : mv::BufferSpace::Output,
-          isLate ? grownBuffers++ : i, Value(), sizesOf(value));
+      std::optional<unsigned> state = stateOfResult(func, i);
+      Value out = mv::BufferOp::create(b, loc, contiguousType(value),
+                                       isLate  ? mv::BufferSpace::Grown
+                                       : state ? mv::BufferSpace::Input
+                                               : mv::BufferSpace::Output,
+                                       isLate  ? grownBuffers++
+                                       : state ? *state
+                                               : i,
+                                       Value(), sizesOf(value));
       if (failed(copyInto(loc, value, out)))
         return failure();
       if (isLate)
@@ -647,23 +685,38 @@ private:
   }
 
   /// Keeps what the signature said in attributes.
-  void recordInterface() {
+  LogicalResult recordInterface() {
     auto describe = [&](Type type, DictionaryAttr attributes) -> Attribute {
       NamedAttrList list(attributes ? attributes.getValue()
                                     : ArrayRef<NamedAttribute>());
       list.set("type", TypeAttr::get(type));
       return list.getDictionary(func.getContext());
     };
-    SmallVector<Attribute> inputs, outputs;
-    for (auto [i, type] : llvm::enumerate(func.getArgumentTypes()))
-      inputs.push_back(describe(type, func.getArgAttrDict(i)));
-    for (auto [i, type] : llvm::enumerate(func.getResultTypes())) {
+    SmallVector<Attribute> inputs, outputs, states;
+    for (auto [i, type] : llvm::enumerate(func.getArgumentTypes())) {
+      if (!isState(func, i)) {
+        inputs.push_back(describe(type, func.getArgAttrDict(i)));
+        continue;
+      }
+      if (auto initial = func.getArgAttrOfType<ElementsAttr>(i, kInitialAttr)) {
+        FailureOr<int64_t> number = constants.add(func, initial);
+        if (failed(number))
+          return failure();
+        func.setArgAttr(i, kInitialAttr, b.getI64IntegerAttr(*number));
+      }
+      states.push_back(describe(type, func.getArgAttrDict(i)));
+    }
+    for (auto [i, type] :
+         llvm::enumerate(func.getResultTypes().drop_back(countStates(func)))) {
       if (homes.isLate(body->getTerminator()->getOperand(i)))
         func.setResultAttr(i, "mv.data_dependent", b.getUnitAttr());
       outputs.push_back(describe(type, func.getResultAttrDict(i)));
     }
     func->setAttr("mv.inputs", b.getArrayAttr(inputs));
     func->setAttr("mv.outputs", b.getArrayAttr(outputs));
+    if (!states.empty())
+      func->setAttr("mv.states", b.getArrayAttr(states));
+    return success();
   }
 
   func::FuncOp func;

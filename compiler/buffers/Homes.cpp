@@ -10,6 +10,7 @@
 #include "compiler/buffers/Views.h"
 #include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
+#include "compiler/ir/States.h"
 #include "compiler/kernels/form/Grouping.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -92,18 +93,31 @@ void Homes::find(Value tensor, Value value, SmallVector<Operation *> &path,
                  Home &home, Home &permuted) {
   bool isControl = tensor.getDefiningOp()->getNumRegions() > 0;
   Block *block = tensor.getDefiningOp()->getBlock();
-  for (OpOperand &use : value.getUses()) {
-    Operation *user = use.getOwner();
+  // What is a state and an output as well is made in the state and copied out.
+  auto isOfState = [&](OpOperand &use) {
+    return isa<func::ReturnOp>(use.getOwner()) &&
+           stateOfResult(func, use.getOperandNumber());
+  };
+  SmallVector<OpOperand *> uses;
+  for (bool first : {true, false})
+    for (OpOperand &use : value.getUses())
+      if (isOfState(use) == first)
+        uses.push_back(&use);
+  for (OpOperand *use : uses) {
+    Operation *user = use->getOwner();
     if (home.kind != Home::Own)
       return;
     if (user->getBlock() != block)
       continue;
     Home candidate;
     candidate.path = path;
-    candidate.number = use.getOperandNumber();
+    candidate.number = use->getOperandNumber();
     if (isa<func::ReturnOp>(user)) {
       candidate.kind = Home::Output;
       if (takenOutputs.contains(candidate.number) || isLate(tensor))
+        continue;
+      BlockArgument state = stateOf(candidate);
+      if (state && !canReplaceState(tensor, state))
         continue;
     } else if (auto concat = dyn_cast<tensor::ConcatOp>(user)) {
       candidate.kind = Home::Part;
@@ -111,10 +125,10 @@ void Homes::find(Value tensor, Value value, SmallVector<Operation *> &path,
       if (takenParts.contains({concat, candidate.number}) ||
           isLate(concat.getResult()))
         continue;
-    } else if (Value slot = slotOfUse(use)) {
+    } else if (Value slot = slotOfUse(*use)) {
       candidate.kind = Home::Shared;
       candidate.shared = slot;
-      if (!path.empty() || !canShareSlot(tensor, use))
+      if (!path.empty() || !canShareSlot(tensor, *use))
         continue;
     } else if (isReshape(user) || isPermuted(user)) {
       // A permuted tensor whose dims are merged lies in the merged order.
@@ -190,9 +204,48 @@ bool Homes::canShareSlot(Value tensor, OpOperand &use) const {
     old = cast<scf::ForOp>(parent).getRegionIterArg(use.getOperandNumber());
   readers(old, others);
   return llvm::all_of(others, [&](Operation *op) {
-    return isBefore(op, def) || (op == def && (updatedOperand(tensor) == old ||
-                                               isElementwiseOn(tensor, old)));
+    return isBefore(op, def) || (op == def && replaces(tensor, old));
   });
+}
+
+/// Whether what makes `tensor` from `old` may do so in one memory.
+bool Homes::replaces(Value tensor, Value old) const {
+  return updatedOperand(tensor) == old || isElementwiseOn(tensor, old);
+}
+
+/// The argument in whose memory `home` is, if it is that of a state.
+BlockArgument Homes::stateOf(const Home &home) const {
+  if (home.kind != Home::Output)
+    return BlockArgument();
+  std::optional<unsigned> argument = stateOfResult(func, home.number);
+  return argument ? func::FuncOp(func).getArgument(*argument) : BlockArgument();
+}
+
+/// Whether `tensor`, the new value of a state, can be made where the old one
+/// is: that was read for the last time.
+bool Homes::canReplaceState(Value tensor, BlockArgument old) const {
+  Operation *def = tensor.getDefiningOp();
+  SmallVector<Operation *> others;
+  readers(old, others);
+  return llvm::all_of(others, [&](Operation *op) {
+    if (op != def) {
+      Operation *ancestor = def->getBlock()->findAncestorOpInBlock(*op);
+      return ancestor && ancestor->isBeforeInBlock(def);
+    }
+    if (!isLoop(def))
+      return replaces(tensor, old);
+    // The loop begins with it, in the slot that becomes the new value.
+    unsigned slot = cast<OpResult>(tensor).getResultNumber();
+    return initialOfSlot(def, slot) == old &&
+           llvm::count(def->getOperands(), old) == 1;
+  });
+}
+
+bool Homes::isPlacedState(OpOperand &use) const {
+  Home home;
+  home.kind = Home::Output;
+  home.number = use.getOperandNumber();
+  return stateOf(home) == use.get();
 }
 
 /// Whether element i of everything computed from `value` in its kernel depends
@@ -271,7 +324,8 @@ void Homes::findUpdated(Value tensor, Home &home) {
     return;
   if (auto argument = dyn_cast<BlockArgument>(updated)) {
     if (home.kind == Home::Output && home.path.empty() &&
-        argument.getOwner() == &func.getBody().front())
+        argument.getOwner() == &func.getBody().front() && !stateOf(home) &&
+        !isState(func, argument.getArgNumber()))
       func.setArgAttr(argument.getArgNumber(), "mv.alias",
                       IntegerAttr::get(IntegerType::get(func.getContext(), 64),
                                        home.number));
@@ -353,6 +407,8 @@ Value Homes::rootOf(Value value) const {
       return rootOf(tensor::ConcatOp(home.concat).getResult());
     if (home.kind == Home::Shared)
       return rootOf(home.shared);
+    if (BlockArgument state = stateOf(home))
+      return state;
   }
   return value;
 }
@@ -362,6 +418,8 @@ bool Homes::isPlaced(OpOperand &use) const {
   Value value = use.get();
   if (Value own = slotOfArgument(value))
     return own == slot; // an iteration that leaves the value as it is
+  if (auto argument = dyn_cast<BlockArgument>(value))
+    return argument == rootOf(slot); // a state
   return isDefinition(value) && of(value).kind == Home::Shared &&
          of(value).shared == slot;
 }

@@ -14,7 +14,9 @@
 // A tensor that a loop carries has one memory for all its names: initial value
 // (where nobody else needs it), the arguments of the loop's blocks, the value
 // of the next iteration (where the old one is no longer read when it is made)
-// and the loop's result, which stands for all of them.
+// and the loop's result, which stands for all of them. A state of the session
+// (compiler/ir/States.h) is such memory around the whole function: its new
+// value is made where the old one was, if that is no longer read.
 //
 //===----------------------------------------------------------------------===//
 
@@ -81,6 +83,8 @@ public:
     return takenParts.contains({concat, operand});
   }
   bool isPlaced(unsigned output) const { return takenOutputs.contains(output); }
+  /// Whether the result that `use` returns is in its place already.
+  bool isPlacedState(mlir::OpOperand &use) const;
   /// Whether what `use` passes to a loop's slot is already there.
   bool isPlaced(mlir::OpOperand &use) const;
 
@@ -100,6 +104,9 @@ private:
             llvm::SmallVector<mlir::Operation *> &path, Home &home,
             Home &permuted);
   bool canShareSlot(mlir::Value tensor, mlir::OpOperand &use) const;
+  bool canReplaceState(mlir::Value tensor, mlir::BlockArgument old) const;
+  bool replaces(mlir::Value tensor, mlir::Value old) const;
+  mlir::BlockArgument stateOf(const Home &home) const;
   mlir::Value updatedOperand(mlir::Value tensor) const;
   bool isElementwiseOn(mlir::Value tensor, mlir::Value old) const;
   void findUpdated(mlir::Value tensor, Home &home);

@@ -7,6 +7,7 @@
 
 #include "compiler/buffers/ShapeFunction.h"
 #include "compiler/ir/MvDialect.h"
+#include "compiler/ir/States.h"
 #include "marver/abi.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
@@ -48,6 +49,11 @@ std::optional<Linear> asLinear(AffineExpr expr) {
   return linear;
 }
 
+/// Types of the arguments that a caller passes: all but the states.
+ArrayRef<Type> inputTypes(func::FuncOp func) {
+  return func.getArgumentTypes().drop_back(countStates(func));
+}
+
 /// Checks what the arguments' `mv.dims` say of their dims: a symbol's value
 /// follows from the first dim that is linear in it alone; every dim must then
 /// be what its expression gives, every symbol within its range.
@@ -58,7 +64,7 @@ void checkSymbols(func::FuncOp func, OpBuilder &inner, Block *block) {
   SmallVector<OpFoldResult> symbolValues(count);
   SmallVector<std::pair<AffineExpr, Value>> dims;
   unsigned flat = 0;
-  for (auto [i, type] : llvm::enumerate(func.getArgumentTypes())) {
+  for (auto [i, type] : llvm::enumerate(inputTypes(func))) {
     auto expressions = func.getArgAttrOfType<ArrayAttr>(i, "mv.dims");
     unsigned rank = cast<RankedTensorType>(type).getRank();
     for (unsigned d = 0; d < rank; ++d, ++flat) {
@@ -142,7 +148,7 @@ void makeShapeFunction(func::FuncOp func, ArrayRef<OpFoldResult> wanted) {
   OpBuilder outer(func);
   Type index = outer.getIndexType();
   SmallVector<Type> arguments, results(wanted.size(), index);
-  for (Type type : func.getArgumentTypes())
+  for (Type type : inputTypes(func))
     arguments.append(cast<RankedTensorType>(type).getRank(), index);
   auto shape = func::FuncOp::create(
       outer, func.getLoc(), (func.getSymName() + "__shape").str(),

@@ -15,6 +15,7 @@
 #include "compiler/driver/Pipeline.h"
 #include "compiler/import/Import.h"
 #include "compiler/import/Specialize.h"
+#include "compiler/ir/States.h"
 #include "compiler/native/Native.h"
 #include "compiler/native/Target.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -378,6 +379,14 @@ private:
           symbolNames.push_back(name ? name.str() : "?");
         }
       for (auto [number, type] : llvm::enumerate(function.getArgumentTypes())) {
+        if (unsigned first = function.getNumArguments() - countStates(function);
+            number >= first) {
+          out << "state[" << number - first << "]: ";
+          printType(out, cast<RankedTensorType>(type), {}, {},
+                    function.getArgAttr(number, "mv.unsigned") != nullptr);
+          out << "\n";
+          continue;
+        }
         out << "input[" << number << "]: ";
         if (auto name =
                 function.getArgAttrOfType<StringAttr>(number, "mv.name"))

@@ -10,6 +10,7 @@
 #include "compiler/driver/Locations.h"
 #include "compiler/ir/Constants.h"
 #include "compiler/ir/MvDialect.h"
+#include "compiler/ir/States.h"
 #include "compiler/native/HostLowering.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -62,6 +63,8 @@ LogicalResult describeTensors(func::FuncOp entry, StringRef attribute,
                               std::vector<TensorSpec> &tensors,
                               std::vector<std::string> &names) {
   auto list = entry->getAttrOfType<ArrayAttr>(attribute);
+  if (!list)
+    return success();
   for (auto tensor : list.getAsRange<DictionaryAttr>()) {
     auto type =
         cast<RankedTensorType>(tensor.getAs<TypeAttr>("type").getValue());
@@ -85,8 +88,43 @@ LogicalResult describeTensors(func::FuncOp entry, StringRef attribute,
   return success();
 }
 
+/// Entry points share a state if all that can be told apart is the same: its
+/// name, its type and its first value.
+class StateTable {
+public:
+  explicit StateTable(ModuleOp module) : constants(module) {}
+
+  LogicalResult describe(func::FuncOp entry, Interface &interface) {
+    std::vector<TensorSpec> types;
+    std::vector<std::string> names;
+    if (failed(describeTensors(entry, "mv.states", types, names)))
+      return failure();
+    auto list = entry->getAttrOfType<ArrayAttr>("mv.states");
+    for (auto [i, type] : llvm::enumerate(types)) {
+      auto words = cast<DictionaryAttr>(list[i]);
+      StateSpec &state = interface.states.emplace_back();
+      state.type = std::move(type);
+      auto initial = words.getAs<IntegerAttr>(kInitialAttr);
+      if (initial)
+        state.initial = constants.offsets[initial.getInt()];
+      Attribute identity = ArrayAttr::get(
+          entry.getContext(),
+          {words.get(kStateAttr), words.get("type"),
+           initial ? Attribute(initial) : UnitAttr::get(entry.getContext()),
+           BoolAttr::get(entry.getContext(), words.contains("mv.unsigned"))});
+      state.number =
+          numbers.try_emplace(identity, numbers.size()).first->second;
+    }
+    return success();
+  }
+
+private:
+  ConstantLayout constants;
+  DenseMap<Attribute, uint32_t> numbers;
+};
+
 LogicalResult describeEntry(func::FuncOp entry, const NativeModule::Entry &code,
-                            PackagedModule &result) {
+                            StateTable &states, PackagedModule &result) {
   EntryPoint point;
   point.name = entry.getSymName().str();
   point.runOffset = code.run;
@@ -99,7 +137,8 @@ LogicalResult describeEntry(func::FuncOp entry, const NativeModule::Entry &code,
   if (failed(describeTensors(entry, "mv.inputs", point.interface.inputs,
                              words.inputs)) ||
       failed(describeTensors(entry, "mv.outputs", point.interface.outputs,
-                             words.outputs)))
+                             words.outputs)) ||
+      failed(states.describe(entry, point.interface)))
     return failure();
   if (auto symbols = entry->getAttrOfType<ArrayAttr>("mv.symbols"))
     for (auto symbol : symbols.getAsRange<DictionaryAttr>()) {
@@ -329,9 +368,10 @@ FailureOr<PackagedModule> packageModule(ModuleOp module, NativeModule native,
     result.contents.preparedBytes = native.prepare->bytes;
     result.contents.prepareScratchBytes = native.prepare->scratchBytes;
   }
+  StateTable states(module);
   for (auto [entry, code] :
        llvm::zip_equal(getEntryPoints(module), native.entries))
-    if (failed(describeEntry(entry, code, result)))
+    if (failed(describeEntry(entry, code, states, result)))
       return failure();
   describeLaunches(module, result);
   describePlaces(module, result);

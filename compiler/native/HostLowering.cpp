@@ -27,17 +27,16 @@
 #include "compiler/ir/Constants.h"
 #include "compiler/kernels/emit/SlotLayout.h"
 #include "compiler/native/Codegen.h"
+#include "compiler/native/HostBuilder.h"
+#include "compiler/native/HostLoops.h"
 #include "compiler/native/Native.h"
-#include "marver/abi.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/IRMapping.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "llvm/Support/MathExtras.h"
-#include <cstddef>
 
 using namespace mlir;
 
@@ -72,49 +71,6 @@ func::FuncOp getPrepareFunction(ModuleOp module) {
 
 namespace {
 
-/// Builder of loads and stores on the structures of abi.h.
-class HostBuilder : public ImplicitLocOpBuilder {
-public:
-  HostBuilder(Location loc, OpBuilder::InsertPoint point)
-      : ImplicitLocOpBuilder(loc, loc.getContext()) {
-    restoreInsertionPoint(point);
-    pointerType = LLVM::LLVMPointerType::get(getContext());
-  }
-
-  Value constant(int64_t value) {
-    return arith::ConstantOp::create(*this, getI64IntegerAttr(value));
-  }
-  Value toI64(Value index) {
-    return arith::IndexCastOp::create(*this, getI64Type(), index);
-  }
-  Value toIndex(Value value) {
-    return arith::IndexCastOp::create(*this, getIndexType(), value);
-  }
-  Value atByte(Value pointer, Value bytes) {
-    return LLVM::GEPOp::create(*this, pointerType, getI8Type(), pointer, bytes);
-  }
-  Value atByte(Value pointer, size_t bytes) {
-    if (bytes == 0)
-      return pointer;
-    return LLVM::GEPOp::create(*this, pointerType, getI8Type(), pointer,
-                               ArrayRef<LLVM::GEPArg>{int32_t(bytes)});
-  }
-  /// Address of element `index` of an array of 8-byte values.
-  Value atIndex(Value pointer, int64_t index) {
-    return atByte(pointer, static_cast<size_t>(index) * 8);
-  }
-  Value load(Type type, Value address) {
-    return LLVM::LoadOp::create(*this, type, address);
-  }
-  void store(Value value, Value address) {
-    LLVM::StoreOp::create(*this, value, address);
-  }
-  Value loadPointer(Value address) { return load(pointerType, address); }
-  Value loadI64(Value address) { return load(getI64Type(), address); }
-
-  LLVM::LLVMPointerType pointerType;
-};
-
 /// Lowers one function. Everything that may return early (mv.check, a launch
 /// that can fail, memory that does not grow) splits its block, so scf is gone
 /// before.
@@ -125,10 +81,15 @@ public:
       : function(function), source(source), kernels(source),
         constants(constants) {}
 
-  /// The entry point `function` of no arguments as an mv_run_fn.
-  LogicalResult lowerRun() {
+  /// First for an entry point, while its loops are still there.
+  void prepareRun() {
     setSignature(1);
     call = function.getArgument(0);
+    controlLoops(function, call);
+  }
+
+  /// The entry point `function` of no arguments as an mv_run_fn.
+  LogicalResult lowerRun() {
     SmallVector<Operation *> operations;
     function.walk([&](Operation *op) { operations.push_back(op); });
     for (Operation *op : operations)
@@ -218,8 +179,7 @@ private:
     HostBuilder b = before(op);
     Value status = b.constant(0);
     if (call) {
-      // What no launch was checked for right away is found here.
-      status = b.loadI64(b.atByte(call, offsetof(mv_call, status)));
+      status = b.loadStatus(call); // of a run that is cancelled at its end
     } else {
       unsigned dims = op.getNumOperands() - 1;
       for (unsigned i = 0; i < dims; ++i)
@@ -229,6 +189,14 @@ private:
     }
     op.getOperandsMutable().assign(status);
     return success();
+  }
+
+  /// Returns before `op` if a kernel failed or the call was cancelled.
+  void returnIfEnded(HostBuilder &b, Operation *op) {
+    Value status = b.loadStatus(call);
+    Value isBad = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, status,
+                                        b.constant(0));
+    returnIf(op, isBad, [&](HostBuilder &) { return status; });
   }
 
   LogicalResult lowerCheck(mv::CheckOp op) {
@@ -417,12 +385,7 @@ private:
     LLVM::CallOp::create(
         b, serviceType,
         ValueRange{parallelFor, call, code, slots, extent, number});
-    if (kernel->hasAttr("can_fail")) {
-      Value status = b.loadI64(b.atByte(call, offsetof(mv_call, status)));
-      Value isBad = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, status,
-                                          b.constant(0));
-      returnIf(op, isBad, [&](HostBuilder &) { return status; });
-    }
+    returnIfEnded(b, op);
     op.erase();
     return success();
   }
@@ -488,21 +451,24 @@ FailureOr<OwningOpRef<ModuleOp>> lowerHostFunctions(ModuleOp module) {
   }
   if (func::FuncOp prepare = getPrepareFunction(module))
     runs.push_back(copy(prepare, "prepare"));
+  std::vector<FunctionLowering> lowerings;
+  for (func::FuncOp run : runs)
+    lowerings.emplace_back(run, module, constants).prepareRun();
   PassManager manager(module.getContext());
   // The copies launch kernels that only the original module has.
   manager.enableVerifier(false);
   manager.addPass(createSCFToControlFlowPass());
   if (failed(manager.run(*host)))
     return failure();
-  for (func::FuncOp run : runs)
-    if (failed(FunctionLowering(run, module, constants).lowerRun()))
+  for (FunctionLowering &lowering : lowerings)
+    if (failed(lowering.lowerRun()))
       return failure();
   for (func::FuncOp shape : shapes)
     if (failed(FunctionLowering(shape, module, constants).lowerShape()))
       return failure();
   for (func::FuncOp function : host->getOps<func::FuncOp>()) {
-    for (StringRef name :
-         {"mv.inputs", "mv.outputs", "mv.shape", "mv.symbols", "mv.prepare"})
+    for (StringRef name : {"mv.inputs", "mv.outputs", "mv.states", "mv.shape",
+                           "mv.symbols", "mv.prepare"})
       function->removeAttr(name);
     // They run once a call, and with dynamic dims there is much of them.
     function->setAttr("passthrough", b.getStrArrayAttr({"optsize"}));

@@ -18,6 +18,7 @@
 
 #include "compiler/ir/MvDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
 
 using namespace mlir;
@@ -30,6 +31,9 @@ bool canFail(Operation *op) {
       .Case<mv::GatherOp, mv::GatherElementsOp>(
           [](auto gather) { return !gather.getUnchecked(); })
       .Case<mv::ScatterOp, mv::CheckOp>([](auto) { return true; })
+      .Case<scf::WhileOp, scf::ForOp>([](Operation *loop) {
+        return !loop->getParentOfType<mv::KernelOp>(); // beyond its limit
+      })
       .Case([](mv::BufferOp buffer) {
         return buffer.getSpace() == mv::BufferSpace::Grown;
       })

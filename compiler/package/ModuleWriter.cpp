@@ -119,19 +119,24 @@ static bool check(const ModuleContents &contents, std::string &error) {
       if (input >= interface.inputs.size() ||
           output >= interface.outputs.size())
         return fail("an alias pair of '" + entry.name + "'");
+    for (const StateSpec &state : interface.states)
+      if (!checkDims(interface, state.type, /*isInput=*/true) ||
+          std::any_of(state.type.dims.begin(), state.type.dims.end(),
+                      [](int64_t dim) { return dim < 0; }) ||
+          (state.initial != MV_NO_INITIAL &&
+           (state.initial % MV_ALIGNMENT != 0 ||
+            state.initial > contents.constantsSize)))
+        return fail("a state of '" + entry.name + "'");
   }
   return true;
 }
 
-static void appendTensors(Tables &tables,
-                          const std::vector<TensorSpec> &tensors) {
-  for (const TensorSpec &tensor : tensors) {
-    tables.append(MV_SECTION_TENSORS,
-                  mv_file_tensor{tensor.dtype,
-                                 static_cast<uint8_t>(tensor.dims.size()), 0});
-    for (int64_t dim : tensor.dims)
-      tables.append(MV_SECTION_DIMS, dim);
-  }
+static void appendTensor(Tables &tables, const TensorSpec &tensor) {
+  tables.append(MV_SECTION_TENSORS,
+                mv_file_tensor{tensor.dtype,
+                               static_cast<uint8_t>(tensor.dims.size()), 0});
+  for (int64_t dim : tensor.dims)
+    tables.append(MV_SECTION_DIMS, dim);
 }
 
 static void appendInterface(Tables &tables, const Interface &interface) {
@@ -140,9 +145,17 @@ static void appendInterface(Tables &tables, const Interface &interface) {
       mv_file_interface{static_cast<uint32_t>(interface.inputs.size()),
                         static_cast<uint32_t>(interface.outputs.size()),
                         static_cast<uint32_t>(interface.symbols.size()),
-                        static_cast<uint32_t>(interface.mayAlias.size())});
-  appendTensors(tables, interface.inputs);
-  appendTensors(tables, interface.outputs);
+                        static_cast<uint32_t>(interface.mayAlias.size()),
+                        static_cast<uint32_t>(interface.states.size()), 0});
+  for (const TensorSpec &input : interface.inputs)
+    appendTensor(tables, input);
+  for (const TensorSpec &output : interface.outputs)
+    appendTensor(tables, output);
+  for (const StateSpec &state : interface.states) {
+    appendTensor(tables, state.type);
+    tables.append(MV_SECTION_STATES,
+                  mv_file_state{state.initial, state.number, 0});
+  }
   for (auto [min, max] : interface.symbols)
     tables.append(MV_SECTION_SYMBOLS, mv_file_symbol{min, max});
   for (auto [input, output] : interface.mayAlias)

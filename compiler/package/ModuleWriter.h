@@ -55,6 +55,14 @@ struct TensorSpec {
   std::vector<int64_t> dims; ///< >= 0, or MV_DIM_*
 };
 
+/// A tensor that sessions keep between calls. What two interfaces number alike
+/// is one state, with one type and one first value.
+struct StateSpec {
+  TensorSpec type; ///< static dims
+  uint32_t number = 0;
+  uint64_t initial = MV_NO_INITIAL; ///< offset of a constant
+};
+
 struct Interface {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
@@ -62,6 +70,7 @@ struct Interface {
   std::vector<std::pair<int64_t, int64_t>> symbols;
   /// (input, output) pairs that may share one buffer.
   std::vector<std::pair<uint32_t, uint32_t>> mayAlias;
+  std::vector<StateSpec> states = {};
 };
 
 struct EntryPoint {

@@ -39,10 +39,11 @@ const char *mv_status_text(mv_status status) {
       "buffer misaligned",
       "not ready",
       "run failed",
+      "cancelled",
   };
-  static_assert(sizeof(texts) / sizeof(*texts) == MV_RUN_FAILED + 1,
+  static_assert(sizeof(texts) / sizeof(*texts) == MV_CANCELLED + 1,
                 "one text per status");
-  if (status < 0 || status > MV_RUN_FAILED)
+  if (status < 0 || status > MV_CANCELLED)
     return "unknown status";
   return texts[status];
 }

@@ -254,6 +254,7 @@ mv_status Loader::buildSignatures() {
   const mv_tensor_type *types = module->types;
   const mv_file_symbol *symbols = tables.symbols;
   const mv_file_alias *aliases = tables.aliases;
+  const mv_file_state *states = tables.states;
   for (uint32_t i = 0; i < tables.interfaceCount; ++i) {
     const mv_file_interface &interface = tables.interfaces[i];
     mv_signature &signature = module->signatures[i];
@@ -261,6 +262,7 @@ mv_status Loader::buildSignatures() {
     signature.output_count = interface.output_count;
     signature.symbol_count = interface.symbol_count;
     signature.alias_count = interface.alias_count;
+    signature.state_count = interface.state_count;
     signature.inputs = types;
     types += interface.input_count;
     signature.outputs = types;
@@ -269,6 +271,10 @@ mv_status Loader::buildSignatures() {
     symbols += interface.symbol_count;
     signature.aliases = aliases;
     aliases += interface.alias_count;
+    signature.states = types;
+    types += interface.state_count;
+    signature.state_records = states;
+    states += interface.state_count;
   }
   return MV_OK;
 }
@@ -306,6 +312,7 @@ static void prepareParallelFor(mv_call *call, mv_kernel_fn kernel,
 }
 
 static void *prepareGrow(mv_call *, int64_t) { return nullptr; }
+static void prepareSweep(mv_call *, int64_t, void *const *, int64_t) {}
 
 mv_status Loader::prepare() {
   const mv_file_info &info = *module->tables.info;
@@ -318,7 +325,8 @@ mv_status Loader::prepare() {
   if (info.prepared_bytes > 0)
     memset(module->prepared.data(), 0, info.prepared_bytes);
 
-  static const mv_services services = {prepareParallelFor, prepareGrow};
+  static const mv_services services = {prepareParallelFor, prepareGrow,
+                                       prepareSweep};
   PrepareCall prepare = {};
   prepare.pool = options.pool;
   prepare.scratchStride = alignTo(info.prepare_scratch_bytes, 2 * MV_ALIGNMENT);
@@ -327,6 +335,7 @@ mv_status Loader::prepare() {
       !prepare.scratch.reserve(prepare.scratchStride * threads, allocated))
     return noMemory();
   prepare.call.services = &services;
+  prepare.call.trips_left = INT64_MAX;
   prepare.call.constants = module->constants;
   prepare.call.prepared = module->prepared.data();
   auto function =

@@ -120,13 +120,15 @@ private:
   mv_status checkInterfaces();
   mv_status checkTensor(const mv_file_tensor &tensor, uint32_t symbols,
                         bool isInput, uint32_t &firstDim);
+  mv_status checkState(const mv_file_tensor &tensor, const mv_file_state &state,
+                       uint32_t &firstDim);
 
   const mv_file_section &section(int kind) { return tables.sections[kind]; }
 
   const uint8_t *bytes;
   ModuleTables &tables;
   mv_error *error;
-  uint32_t dimCount = 0, symbolCount = 0, aliasCount = 0;
+  uint32_t dimCount = 0, symbolCount = 0, aliasCount = 0, stateCount = 0;
 };
 
 } // namespace
@@ -151,6 +153,7 @@ mv_status TableReader::locateAll() {
       !locate(MV_SECTION_DIMS, tables.dims, dimCount) ||
       !locate(MV_SECTION_SYMBOLS, tables.symbols, symbolCount) ||
       !locate(MV_SECTION_ALIASES, tables.aliases, aliasCount) ||
+      !locate(MV_SECTION_STATES, tables.states, stateCount) ||
       !locate(MV_SECTION_SIGNATURE, tables.signature, signatureCount) ||
       signatureCount != 1)
     return invalid(error, "size of a table");
@@ -238,8 +241,31 @@ mv_status TableReader::checkTensor(const mv_file_tensor &tensor,
   return MV_OK;
 }
 
+/// A state has static dims, and its first value is inside the constants. That
+/// those of one number agree is for those who share them to check.
+mv_status TableReader::checkState(const mv_file_tensor &tensor,
+                                  const mv_file_state &state,
+                                  uint32_t &firstDim) {
+  const int64_t *dims = tables.dims + firstDim;
+  if (mv_status status =
+          checkTensor(tensor, /*symbols=*/0, /*isInput=*/true, firstDim))
+    return status;
+  uint64_t bytes = mv_dtype_size(tensor.dtype);
+  for (int i = 0; i < tensor.rank; ++i)
+    if (dims[i] < 0 ||
+        __builtin_mul_overflow(bytes, static_cast<uint64_t>(dims[i]), &bytes))
+      return invalid(error, "dims of a state");
+  uint64_t size = section(MV_SECTION_CONSTANTS).size;
+  if (bytes > uint64_t(1) << 60 || state.reserved != 0 ||
+      (state.initial != MV_NO_INITIAL &&
+       (state.initial % MV_ALIGNMENT != 0 || state.initial > size ||
+        bytes > size - state.initial)))
+    return invalid(error, "a state");
+  return MV_OK;
+}
+
 mv_status TableReader::checkInterfaces() {
-  uint32_t tensor = 0, dim = 0, symbol = 0, alias = 0;
+  uint32_t tensor = 0, dim = 0, symbol = 0, alias = 0, state = 0;
   for (uint32_t i = 0; i < tables.interfaceCount; ++i) {
     const mv_file_interface &interface = tables.interfaces[i];
     // Compared with what is left: sums of hostile counts could overflow.
@@ -247,13 +273,21 @@ mv_status TableReader::checkInterfaces() {
     if (interface.input_count > left ||
         interface.output_count > left - interface.input_count ||
         interface.symbol_count > symbolCount - symbol ||
-        interface.alias_count > aliasCount - alias)
+        interface.alias_count > aliasCount - alias ||
+        interface.state_count > stateCount - state ||
+        interface.state_count >
+            left - interface.input_count - interface.output_count ||
+        interface.reserved != 0)
       return invalid(error, "an interface");
     for (uint32_t k = 0; k < interface.input_count + interface.output_count;
          ++k)
       if (mv_status status =
               checkTensor(tables.tensors[tensor++], interface.symbol_count,
                           /*isInput=*/k < interface.input_count, dim))
+        return status;
+    for (uint32_t k = 0; k < interface.state_count; ++k)
+      if (mv_status status =
+              checkState(tables.tensors[tensor++], tables.states[state++], dim))
         return status;
     for (uint32_t k = 0; k < interface.symbol_count; ++k, ++symbol)
       if (tables.symbols[symbol].min < 0 ||
@@ -265,7 +299,7 @@ mv_status TableReader::checkInterfaces() {
         return invalid(error, "an alias pair");
   }
   if (tensor != tables.tensorCount || dim != dimCount ||
-      symbol != symbolCount || alias != aliasCount)
+      symbol != symbolCount || alias != aliasCount || state != stateCount)
     return invalid(error, "records that belong to no interface");
   return MV_OK;
 }

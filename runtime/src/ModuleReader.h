@@ -34,6 +34,7 @@ struct ModuleTables {
   const int64_t *dims;
   const mv_file_symbol *symbols;
   const mv_file_alias *aliases;
+  const mv_file_state *states;
   const uint8_t *constantHashes;
   const mv_file_signature *signature;
   uint32_t entryCount;

@@ -8,8 +8,10 @@
 #ifndef MARVER_RUNTIME_SESSION_H
 #define MARVER_RUNTIME_SESSION_H
 
+#include "GrowingMemory.h"
 #include "Memory.h"
 #include "Module.h"
+#include "State.h"
 #include "ThreadPool.h"
 
 namespace marver {
@@ -28,29 +30,6 @@ struct Binding {
   void *result;
 };
 
-/// Memory for tensors of data-dependent size: pieces of chunks, all given back
-/// at the next invoke.
-class GrowingMemory {
-public:
-  void *allocate(uint64_t bytes, uint64_t &allocated);
-  /// Forgets all pieces. Several chunks become one of their total size, so that
-  /// runs of like size end up with one chunk and no allocation.
-  void reset(uint64_t &allocated);
-  void release();
-  uint64_t used() const { return total; }
-
-private:
-  struct Chunk {
-    Chunk *next;
-    Block memory;
-    uint64_t used;
-  };
-  Chunk *addChunk(uint64_t bytes, uint64_t &allocated);
-
-  Chunk *chunks;
-  uint64_t total;
-};
-
 } // namespace marver
 
 struct mv_session {
@@ -66,6 +45,7 @@ struct mv_session {
 
   marver::Binding *inputs;
   marver::Binding *outputs;
+  marver::State **states;
   const void **inputAddresses;
   void **outputAddresses;
   int64_t *symbolValues;
@@ -82,6 +62,9 @@ struct mv_session {
   bool growsOutputs; ///< some output depends on data
   bool profiling;
 
+  /// Iterations that loops of one invoke may make.
+  int64_t tripLimit;
+
   mv_statistics statistics;
   mv_kernel_profile *profile;
   uint64_t *busy; ///< per part of a launch
@@ -90,5 +73,25 @@ struct mv_session {
   int64_t failurePlace;
   mv_error error;
 };
+
+namespace marver {
+
+/// Bytes of a tensor; false if no memory could hold it or a dim is negative.
+bool tensorBytes(const mv_tensor_type &type, const int64_t *dims,
+                 uint64_t &bytes);
+
+/// Output dims and arena for the current input dims.
+mv_status resolve(mv_session *session);
+
+/// Addresses of inputs, states and outputs, the session's own outputs included.
+mv_status bind(mv_session *session);
+
+/// Describes a failure of native code, as `mv_call::status` tells it.
+mv_status runFailure(mv_session *session, int64_t failure, mv_status status);
+
+/// What native code may call.
+const mv_services *nativeServices();
+
+} // namespace marver
 
 #endif // MARVER_RUNTIME_SESSION_H

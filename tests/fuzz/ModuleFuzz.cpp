@@ -34,6 +34,7 @@ static std::vector<uint8_t> validModule() {
   interface.outputs = {{MV_DTYPE_F32, {MV_DIM_DATA_DEPENDENT}},
                        {MV_DTYPE_F32, {1, MV_DIM_SYMBOL(0)}}};
   interface.mayAlias = {{0, 1}};
+  interface.states = {{{MV_DTYPE_F32, {4, 8}}, 0, 0}, {{MV_DTYPE_I64, {}}, 1}};
   contents.entries = {{"main", 0, 16, 64, interface},
                       {"step", 32, 48, 64, interface}};
   std::vector<uint8_t> bytes;
@@ -51,6 +52,7 @@ static uint64_t visit(const ModuleTables &tables) {
   const int64_t *dim = tables.dims;
   const mv_file_symbol *symbol = tables.symbols;
   const mv_file_alias *alias = tables.aliases;
+  const mv_file_state *state = tables.states;
   for (uint32_t i = 0; i < tables.interfaceCount; ++i) {
     const mv_file_interface &interface = tables.interfaces[i];
     for (uint32_t k = 0; k < interface.input_count + interface.output_count;
@@ -63,6 +65,15 @@ static uint64_t visit(const ModuleTables &tables) {
       if (alias->input >= interface.input_count ||
           alias->output >= interface.output_count)
         abort();
+    for (uint32_t k = 0; k < interface.state_count; ++k, ++state, ++tensor) {
+      int64_t elements = 1;
+      for (int d = 0; d < tensor->rank; ++d, ++dim)
+        elements *= *dim;
+      if (elements < 0 || (state->initial != MV_NO_INITIAL &&
+                           state->initial > uint64_t(1) << 40))
+        abort();
+      sum += state->number;
+    }
   }
   for (uint32_t i = 0; i < tables.entryCount; ++i)
     if (tables.entries[i].run_offset >= tables.info->text_bytes ||

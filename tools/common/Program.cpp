@@ -178,6 +178,7 @@ static void printSignature(const mv_signature &signature,
   };
   print("input", signature.inputs, signature.input_count, known.inputs);
   print("output", signature.outputs, signature.output_count, known.outputs);
+  print("state", signature.states, signature.state_count, {});
   for (uint32_t i = 0; i < signature.symbol_count; ++i) {
     const mv_file_symbol &range = signature.symbols[i];
     std::string symbol = i < known.symbols.size() && !known.symbols[i].empty()
@@ -319,6 +320,8 @@ void marver::printStatistics(const LoadedModule &loaded,
   line("scratch bytes", statistics.scratch_bytes);
   line("output bytes", statistics.output_bytes);
   line("grown bytes", statistics.grown_bytes);
+  if (loaded.signature->state_count > 0)
+    line("state bytes", statistics.state_bytes);
   line("output copies", statistics.copies);
   line("copied bytes", statistics.copied_bytes);
   fprintf(stderr, "process\n");

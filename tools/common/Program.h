@@ -24,7 +24,13 @@ class App;
 namespace marver {
 
 /// Exit codes of all tools.
-enum ExitCode { Success = 0, BadInput = 1, BadUsage = 2, Internal = 70 };
+enum ExitCode {
+  Success = 0,
+  BadInput = 1,
+  BadUsage = 2,
+  Internal = 70,
+  Interrupted = 130 ///< by SIGINT, as shells have it
+};
 
 struct Release {
   void operator()(mv_module *module) const { mv_module_release(module); }

@@ -22,9 +22,8 @@ namespace marver::audit {
 namespace {
 
 constexpr StringLiteral kSectionNames[MV_SECTION_COUNT] = {
-    "info",      "entries", "interfaces", "tensors",
-    "dims",      "symbols", "aliases",    "constant hashes",
-    "signature", "code",    "constants"};
+    "info",    "entries", "interfaces",      "tensors",   "dims", "symbols",
+    "aliases", "states",  "constant hashes", "signature", "code", "constants"};
 
 /// Magic numbers of file formats that could hide in numbers.
 constexpr StringLiteral kMagics[] = {

@@ -63,6 +63,8 @@ private:
   /// Inputs that runs update in place, and what they were.
   std::vector<uint32_t> changed;
   std::vector<Tensor> pristine;
+  /// Runs depend on those before: each begins with the module's own state.
+  bool keepsState = false;
   std::vector<Measurement> measurements;
   std::vector<Tensor> firstResults;
   std::string failure; ///< what went wrong in a benchmark
@@ -122,6 +124,7 @@ bool Bench::prepareMeasurement(Measurement &measurement) {
   measurement.session = createSession(loaded, measurement.pool.get(), inputs);
   if (!measurement.session)
     return false;
+  keepsState = loaded.signature->state_count > 0;
   changed = bindAliases(loaded, measurement.session.get(), inputs);
   if (pristine.empty())
     for (uint32_t input : changed)
@@ -139,6 +142,7 @@ bool Bench::prepareMeasurement(Measurement &measurement) {
     printError(difference);
     return false;
   }
+  mv_session_reset(measurement.session.get());
   auto second = Clock::now();
   if (!invoke(loaded, measurement.session.get()))
     return false;
@@ -241,7 +245,7 @@ void Bench::measure(Measurement &measurement, benchmark::State &state) {
   constexpr double smallestSampleMs = 0.02;
   auto batch = static_cast<int64_t>(std::clamp(
       smallestSampleMs / std::max(measurement.runMs, 1e-5), 1.0, 1000.0));
-  if (options.iterations > 0)
+  if (options.iterations > 0 || keepsState)
     batch = 1;
   mv_session *session = measurement.session.get();
   restoreInputs();
@@ -250,6 +254,11 @@ void Bench::measure(Measurement &measurement, benchmark::State &state) {
       std::min<int64_t>(static_cast<int64_t>(state.max_iterations) / batch + 2,
                         int64_t(1) << 22)));
   while (state.KeepRunningBatch(batch)) {
+    if (keepsState) {
+      state.PauseTiming();
+      mv_session_reset(session);
+      state.ResumeTiming();
+    }
     auto start = Clock::now();
     for (int64_t i = 0; i < batch; ++i)
       if (mv_session_invoke(session) != MV_OK) {
@@ -264,6 +273,7 @@ void Bench::measure(Measurement &measurement, benchmark::State &state) {
   // State that was updated in place has moved on: once more from its start.
   if (!changed.empty()) {
     restoreInputs();
+    mv_session_reset(session);
     if (mv_session_invoke(session) != MV_OK)
       failure = mv_session_message(session);
   }

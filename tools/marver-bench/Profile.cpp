@@ -153,6 +153,7 @@ bool marver::printProfile(const LoadedModule &loaded, mv_session *session,
     for (uint32_t i = 0; i < info.kernel_count; ++i)
       before[i] = profile[i].ns;
     auto runStart = Clock::now();
+    mv_session_reset(session);
     if (!invoke(loaded, session))
       return false;
     fastestRun = std::min(fastestRun, secondsSince(runStart));

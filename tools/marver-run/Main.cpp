@@ -10,6 +10,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include <csignal>
+
 using namespace marver;
 
 namespace {
@@ -22,6 +24,7 @@ struct Options : CommonOptions {
   bool signature = false;
   uint64_t maxElements = 1024;
   uint64_t repeat = 1;
+  uint64_t maxTrips = 0;
 };
 
 } // namespace
@@ -49,8 +52,14 @@ static void addOptions(CLI::App &app, Options &options) {
   app.add_option("--output-max-element-count", options.maxElements,
                  "elements printed of each result (default: 1024)");
   app.add_option("--repeat", options.repeat,
-                 "runs; the results are those of the last (default: 1)")
+                 "runs, which go on from the state that the one before left; "
+                 "the results are those of the last (default: 1)")
       ->check(CLI::PositiveNumber);
+  app.add_option("--max-trips", options.maxTrips,
+                 "iterations that all loops of a run may make together; beyond "
+                 "that it fails (default: any number)")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N");
 }
 
 /// Results in the words of `outputs`; false if one cannot be written.
@@ -132,6 +141,22 @@ static bool compareOutputs(const Options &options, const LoadedModule &loaded,
   return matches;
 }
 
+/// The session that SIGINT cancels.
+static mv_session *volatile interruptible;
+static volatile sig_atomic_t isInterrupted;
+
+/// Once: a second SIGINT ends the process.
+static void cancelOnInterrupt(mv_session *session) {
+  interruptible = session;
+  struct sigaction action = {};
+  action.sa_handler = [](int) {
+    isInterrupted = 1;
+    mv_session_cancel(interruptible);
+  };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGINT, &action, nullptr);
+}
+
 static int run(const Options &options, int threads) {
   PoolPtr pool = createPool(threads);
   LoadedModule loaded;
@@ -163,7 +188,10 @@ static int run(const Options &options, int threads) {
   if (!session)
     return BadInput;
 
-  // State that a run updates in place starts anew before the run that counts.
+  mv_session_set_trip_limit(session.get(), options.maxTrips);
+  cancelOnInterrupt(session.get());
+
+  // Inputs that a run updates in place start anew before the run that counts.
   std::vector<uint32_t> changed = bindAliases(loaded, session.get(), inputs);
   std::vector<Tensor> pristine;
   if (options.repeat > 1)
@@ -174,9 +202,10 @@ static int run(const Options &options, int threads) {
       for (size_t k = 0; k < pristine.size(); ++k)
         memcpy(inputs[changed[k]].data(), pristine[k].data(),
                pristine[k].bytes());
-    if (!invoke(loaded, session.get()))
-      return BadInput;
+    if (isInterrupted || !invoke(loaded, session.get()))
+      return isInterrupted ? Interrupted : BadInput;
   }
+  signal(SIGINT, SIG_DFL);
 
   if (!writeOutputs(options, session.get(), signature.output_count))
     return BadInput;

@@ -15,10 +15,12 @@
 
 #include "compiler/import/Import.h"
 #include "compiler/import/mlir/ForeignDialects.h"
+#include "compiler/import/mlir/Globals.h"
 #include "compiler/import/mlir/TorchModel.h"
 #include "compiler/import/mlir/Tosa.h"
 #include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
+#include "compiler/ir/States.h"
 #include "marver/abi.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -100,7 +102,8 @@ LogicalResult checkOperations(ModuleOp module) {
         op->getNumRegions() > 0 && !isControlFlow(op) &&
         llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorType>);
     if (!isOtherLoop &&
-        (isa<ModuleOp, func::FuncOp, func::CallOp, func::ReturnOp>(op) ||
+        (isGlobalOperation(op) ||
+         isa<ModuleOp, func::FuncOp, func::CallOp, func::ReturnOp>(op) ||
          isa_and_present<mv::MvDialect, arith::ArithDialect,
                          linalg::LinalgDialect, math::MathDialect,
                          scf::SCFDialect, tensor::TensorDialect>(
@@ -120,7 +123,7 @@ LogicalResult overrideShapes(func::FuncOp function,
   for (const ShapeOverride &shape : overrides) {
     unsigned number;
     if (shape.isDim || StringRef(shape.name).getAsInteger(10, number) ||
-        number >= function.getNumArguments())
+        number >= function.getNumArguments() - countStates(function))
       continue; // the driver reports what nobody used
     BlockArgument argument = function.getArgument(number);
     auto type = cast<RankedTensorType>(argument.getType());
@@ -375,49 +378,12 @@ void lowerAssertions(ModuleOp module) {
   });
 }
 
-/// Globals of ml_program that are never written are constants; the others would
-/// be state.
-LogicalResult lowerGlobals(ModuleOp module) {
-  bool isGood = true;
-  module.walk([&](ml_program::GlobalStoreOp op) {
-    op.emitError("models with state are not supported yet: make what is "
-                 "stored an argument and a result");
-    isGood = false;
-  });
-  if (!isGood)
-    return failure();
-  SymbolTableCollection symbols;
-  auto replace = [&](Operation *load, SymbolRefAttr name) {
-    auto global =
-        symbols.lookupNearestSymbolFrom<ml_program::GlobalOp>(load, name);
-    auto value = global ? dyn_cast_or_null<TypedAttr>(
-                              global.getValue().value_or(Attribute()))
-                        : TypedAttr();
-    if (!value || value.getType() != load->getResult(0).getType()) {
-      load->emitError() << "the global " << name << " has no value";
-      isGood = false;
-      return;
-    }
-    OpBuilder b(load);
-    load->replaceAllUsesWith(
-        arith::ConstantOp::create(b, load->getLoc(), value)->getResults());
-    load->erase();
-  };
-  module.walk(
-      [&](ml_program::GlobalLoadOp op) { replace(op, op.getGlobal()); });
-  module.walk(
-      [&](ml_program::GlobalLoadConstOp op) { replace(op, op.getGlobal()); });
-  if (isGood)
-    for (auto global :
-         llvm::make_early_inc_range(module.getOps<ml_program::GlobalOp>()))
-      global.erase();
-  return success(isGood);
-}
-
 /// Models of upstream's dialects are rewritten where they are.
 LogicalResult importUpstream(ModuleOp module, ArrayRef<func::FuncOp> models,
-                             const ImportRequest &request) {
-  if (failed(lowerGlobals(module)) || failed(lowerTosa(module)))
+                             const ImportRequest &request,
+                             TorchWeights &weights) {
+  if (failed(lowerConstantGlobals(module, weights)) ||
+      failed(lowerTosa(module)))
     return failure();
   lowerAssertions(module);
   // Before anything is simplified away, so that all of it is complained about.
@@ -428,6 +394,10 @@ LogicalResult importUpstream(ModuleOp module, ArrayRef<func::FuncOp> models,
     return failure();
   if (failed(inlineCalls(module)))
     return failure();
+  for (func::FuncOp model : models)
+    if (failed(lowerMutableGlobals(model, weights)))
+      return failure();
+  eraseGlobals(module);
   for (func::FuncOp model : models) {
     model->setAttr("mv.entry", UnitAttr::get(module.getContext()));
     if (failed(overrideShapes(model, request.shapes)))
@@ -491,9 +461,10 @@ OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
   }
   for (func::FuncOp model : torch)
     model.erase();
+  TorchWeights weights(resources, *request.parameters);
   if (!upstream.empty())
     isGood &= resources.replaceAll(*module) &&
-              succeeded(importUpstream(*module, upstream, request));
+              succeeded(importUpstream(*module, upstream, request, weights));
   if (!isGood)
     return nullptr;
   if (upstream.empty())

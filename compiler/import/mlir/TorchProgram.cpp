@@ -6,10 +6,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/import/mlir/TorchProgram.h"
+#include "compiler/import/mlir/Globals.h"
 #include "compiler/import/mlir/TorchSizes.h"
 #include "compiler/import/mlir/TorchTypes.h"
 #include "compiler/import/torch/Call.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringSwitch.h"
 
 using namespace llvm;
@@ -154,6 +156,7 @@ private:
   bool readConstant(Operation *op, StringRef kind);
   bool readSize(Operation *op, StringRef target);
   void readGlobal(Operation *op);
+  void useState(Operation *op, Operation *global, Value moved);
   void readNode(Operation *op, StringRef name);
   void readReturn(Operation *op);
   void unpack(Operation *op);
@@ -176,6 +179,8 @@ private:
   TorchWeights &weights;
   std::unique_ptr<Program> program;
   llvm::DenseMap<Value, Argument> values;
+  /// The value of each global that is stored to, where the reader is.
+  llvm::MapVector<Operation *, Argument> states;
   /// Sizes that torch.bind_symbolic_shape gives.
   llvm::DenseMap<Value, SmallVector<SymExpr, 4>> sizes;
   unsigned count = 0, symbolCount = 0;
@@ -402,22 +407,45 @@ void Reader::addWeight(Operation *op, StringRef name, Attribute value) {
   program->inputs.push_back(spec);
 }
 
+/// The state that a global is: an input, and an output at the end.
+void Reader::useState(Operation *op, Operation *global, Value moved) {
+  const StringRef name = nameOfGlobal(global);
+  auto [found, isNew] = states.try_emplace(global);
+  const bool isLoad = op->getNumResults() == 1;
+  const Argument stored = isLoad ? Argument() : argument(moved);
+  if (isNew) {
+    InputSpec spec;
+    spec.kind = InputSpec::Buffer;
+    spec.source = name.str();
+    spec.value = define(moved, nextName());
+    if (spec.value.kind != Argument::Tensor)
+      return fail(op, "the global '" + name + "' is no tensor");
+    if (Error error = addGlobal(weights, global,
+                                dyn_cast<RankedTensorType>(moved.getType())))
+      return fail(op, toString(std::move(error)));
+    program->inputs.push_back(spec);
+    found->second = spec.value;
+  }
+  if (!isLoad)
+    found->second = stored;
+  values[moved] = found->second;
+}
+
 void Reader::readGlobal(Operation *op) {
-  auto name = op->getAttrOfType<FlatSymbolRefAttr>("global");
-  Operation *global =
-      name ? SymbolTable::lookupNearestSymbolFrom(op, name) : nullptr;
-  if (!global || op->getNumResults() != 1)
-    return fail(op, name ? "no global is called '" + name.getValue() + "'"
-                         : "it names no global");
+  Operation *global = findGlobal(op);
+  const bool isLoad = op->getNumResults() == 1;
+  if (!global || (!isLoad && op->getNumOperands() != 1)) {
+    isGood = false;
+    return;
+  }
+  StringRef name = nameOfGlobal(global);
+  Value moved = isLoad ? op->getResult(0) : op->getOperand(0);
   if (global->getAttr("type") &&
-      op->getResult(0).getType() !=
-          cast<TypeAttr>(global->getAttr("type")).getValue())
-    return fail(op, "the global '" + name.getValue() + "' has another type");
-  if (global->hasAttr("is_mutable"))
-    return fail(op,
-                "the global '" + name.getValue() +
-                    "' is mutable; models with state are not supported yet");
-  addWeight(op, name.getValue(), global->getAttr("value"));
+      moved.getType() != cast<TypeAttr>(global->getAttr("type")).getValue())
+    return fail(op, "the global '" + name + "' has another type");
+  if (isStored(global))
+    return useState(op, global, moved);
+  addWeight(op, name, global->getAttr("value"));
 }
 
 /// The parts of a list or tuple that was made by an operator become its
@@ -500,7 +528,7 @@ bool Reader::readStructure(Operation *op, StringRef name) {
     values[op->getResult(0)] = argument(op->getOperand(0));
     return true;
   }
-  if (name == "util.global.load") {
+  if (name == "util.global.load" || name == "util.global.store") {
     readGlobal(op);
     return true;
   }
@@ -684,6 +712,13 @@ void Reader::readReturn(Operation *op) {
   };
   for (Value operand : op->getOperands())
     add(argument(operand));
+  for (auto &[global, value] : states) {
+    OutputSpec spec;
+    spec.kind = OutputSpec::Mutation;
+    spec.value = value;
+    spec.target = nameOfGlobal(global).str();
+    program->outputs.push_back(spec);
+  }
 }
 
 void Reader::readArguments() {

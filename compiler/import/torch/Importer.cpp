@@ -16,7 +16,9 @@
 #include "compiler/import/torch/Call.h"
 #include "compiler/import/torch/Guards.h"
 #include "compiler/import/torch/Mutation.h"
+#include "compiler/import/torch/ShapeOverrides.h"
 #include "compiler/import/torch/Weights.h"
+#include "compiler/ir/States.h"
 #include "marver/abi.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
@@ -47,11 +49,9 @@ public:
 
 private:
   LogicalResult checkSignature();
-  LogicalResult applyShapes();
-  LogicalResult applyShape(const ShapeOverride &shape);
-  LogicalResult unify(const SymExpr &size, int64_t value, const Twine &input);
-  LogicalResult fix(unsigned symbol, int64_t value);
+  void findStates();
   LogicalResult makeFunction();
+  LogicalResult describeState(unsigned number);
   LogicalResult addGuards();
   LogicalResult checkOperators();
   void checkOperators(ArrayRef<Node> nodes);
@@ -72,8 +72,10 @@ private:
   Location fileLoc;
   OwningOpRef<ModuleOp> module;
   func::FuncOp function;
-  /// User inputs that are arguments of the function, in order.
+  /// User inputs that are arguments of the function, in order; then buffers
+  /// that the model changes.
   SmallVector<const InputSpec *> arguments;
+  unsigned stateCount = 0;
   /// Symbols of their dims.
   SmallVector<unsigned> symbols;
   StringMap<Value> values;
@@ -140,6 +142,37 @@ RankedTensorType Importer::typeOf(const TensorMeta &meta) const {
 // Signature
 //===----------------------------------------------------------------------===//
 
+/// Buffers and weights that the model changes when it runs become state: the
+/// last arguments, and the last results in the same order. Decomposed programs
+/// list the new values, others write in place.
+void Importer::findStates() {
+  llvm::StringSet<> written = findWritten(program.nodes);
+  std::vector<OutputSpec> results = std::move(program.outputs), states;
+  for (const InputSpec &input : program.inputs) {
+    if (input.kind != InputSpec::Buffer && input.kind != InputSpec::Parameter)
+      continue;
+    auto listed = llvm::find_if(results, [&](const OutputSpec &output) {
+      return output.kind == OutputSpec::Mutation &&
+             output.target == input.source;
+    });
+    OutputSpec state;
+    state.kind = OutputSpec::Mutation;
+    state.target = input.source;
+    state.value = input.value; // the name, which writes give new values
+    if (listed != results.end()) {
+      state = *listed;
+      results.erase(listed);
+    } else if (!written.contains(input.value.text)) {
+      continue;
+    }
+    arguments.push_back(&input);
+    states.push_back(std::move(state));
+  }
+  stateCount = states.size();
+  program.outputs = std::move(results);
+  llvm::append_range(program.outputs, states);
+}
+
 LogicalResult Importer::checkSignature() {
   for (const InputSpec &spec : program.inputs) {
     switch (spec.kind) {
@@ -162,6 +195,7 @@ LogicalResult Importer::checkSignature() {
                      << "' is an object of TorchScript, which is not supported";
     }
   }
+  findStates();
   for (const InputSpec *spec : arguments) {
     if (spec->value.kind != Argument::Tensor)
       continue;
@@ -178,112 +212,15 @@ LogicalResult Importer::checkSignature() {
         return error() << "input '" << spec->value.text
                        << "' has a negative dim";
   }
-  for (const OutputSpec &spec : program.outputs) {
+  for (const OutputSpec &spec :
+       ArrayRef(program.outputs).drop_back(stateCount)) {
     if (spec.kind == OutputSpec::Mutation)
-      return error() << "the model changes '" << spec.target
-                     << "' when it runs; models with state are not supported "
-                        "yet: make it an input and an output";
+      return error() << "the model writes to its input '" << spec.target
+                     << "', which belongs to the caller: return the new value";
     if (spec.kind == OutputSpec::Other)
       return error() << "outputs of kind " << spec.target
                      << " are not supported";
   }
-  return success();
-}
-
-LogicalResult Importer::fix(unsigned symbol, int64_t value) {
-  SymContext::Atom &atom = program.symbols.atom(symbol);
-  if (atom.fixed && *atom.fixed != value)
-    return error() << "dim '" << atom.name << "' is given two values, "
-                   << *atom.fixed << " and " << value;
-  if (value < atom.range.min || value > atom.range.max)
-    return error() << "dim '" << atom.name << "' is given the value " << value
-                   << ", but the model was exported for " << atom.range.min
-                   << " to " << atom.range.max;
-  atom.fixed = value;
-  return success();
-}
-
-/// Makes `size` equal to `value` by fixing a symbol.
-LogicalResult Importer::unify(const SymExpr &size, int64_t value,
-                              const Twine &input) {
-  SymExpr expr = program.symbols.resolve(size);
-  if (std::optional<int64_t> constant = expr.constant()) {
-    if (*constant != value)
-      return error() << "--shape gives " << input << " a dim of " << value
-                     << " where the model has " << *constant;
-    return success();
-  }
-  int64_t offset = 0;
-  const std::pair<const SymExpr::Atoms, int64_t> *term = nullptr;
-  bool isLinear = true;
-  for (const auto &entry : expr.terms) {
-    if (entry.first.empty())
-      offset = entry.second;
-    else if (term || entry.first.size() != 1)
-      isLinear = false;
-    else
-      term = &entry;
-  }
-  int64_t rest;
-  if (!isLinear || !term ||
-      program.symbols.atom(term->first[0]).kind != SymContext::Kind::Symbol)
-    return error() << "--shape cannot give " << input << " the dim "
-                   << program.symbols.print(size)
-                   << "; give the value of a symbol instead, as in --shape="
-                   << "NAME=300";
-  if (SubOverflow(value, offset, rest) || term->second == 0 ||
-      rest % term->second != 0)
-    return error() << "--shape gives " << input << " a dim of " << value
-                   << ", which is not of the form "
-                   << program.symbols.print(size);
-  return fix(term->first[0], rest / term->second);
-}
-
-LogicalResult Importer::applyShape(const ShapeOverride &shape) {
-  if (shape.isDim) {
-    std::optional<unsigned> symbol = program.symbols.findSymbol(shape.name);
-    if (!symbol)
-      return success();
-    shape.used = true;
-    return fix(*symbol, shape.dims[0]);
-  }
-  const InputSpec *spec = nullptr;
-  for (const InputSpec *candidate : arguments)
-    if (candidate->value.text == shape.name)
-      spec = candidate;
-  unsigned number;
-  if (!spec && !StringRef(shape.name).getAsInteger(10, number) &&
-      number < arguments.size())
-    spec = arguments[number];
-  if (!spec)
-    return success();
-  shape.used = true;
-  const TensorMeta *meta = spec->value.kind == Argument::Tensor
-                               ? this->meta(spec->value.text)
-                               : nullptr;
-  if (!meta || meta->sizes.size() != shape.dims.size())
-    return error() << "--shape gives input '" << spec->value.text << "' "
-                   << shape.dims.size() << " dims; it has "
-                   << (meta ? meta->sizes.size() : 0);
-  for (auto [size, value] : zip(meta->sizes, shape.dims))
-    if (failed(unify(size, value, "input '" + spec->value.text + "'")))
-      return failure();
-  return success();
-}
-
-LogicalResult Importer::applyShapes() {
-  if (request.shapes.empty())
-    return success();
-  for (const ShapeOverride &shape : request.shapes)
-    if (failed(applyShape(shape)))
-      return failure();
-  for (auto &entry : program.tensors)
-    for (SymExpr &size : entry.second.sizes)
-      size = program.symbols.resolve(size);
-  for (auto &entry : program.symInts)
-    entry.second = program.symbols.resolve(entry.second);
-  if (!program.symbols.error.empty())
-    return error() << program.symbols.error;
   return success();
 }
 
@@ -402,6 +339,10 @@ LogicalResult Importer::makeFunction() {
     }
     function.setArgAttr(i, "mv.dims", b.getArrayAttr(dims));
   }
+  const unsigned firstState = arguments.size() - stateCount;
+  for (unsigned i = firstState; i < arguments.size(); ++i)
+    if (failed(describeState(i)))
+      return failure();
   if (request.signatureOnly) {
     function.setPrivate(); // a declaration cannot be public
     return success();
@@ -478,6 +419,20 @@ LogicalResult Importer::makeFunction() {
     }
     b.setDims(block->getArgument(i), dims);
   }
+  return success();
+}
+
+/// Name and first value of the state that is argument `number`.
+LogicalResult Importer::describeState(unsigned number) {
+  const InputSpec &spec = *arguments[number];
+  Expected<ElementsAttr> initial = weights.get(spec);
+  if (!initial)
+    return error() << "buffer '" << spec.source
+                   << "': " << toString(initial.takeError());
+  if (initial->getShapedType() != function.getArgumentTypes()[number])
+    return error() << "buffer '" << spec.source
+                   << "' has another type than the graph says";
+  setState(function, number, spec.source, *initial);
   return success();
 }
 
@@ -642,7 +597,8 @@ LogicalResult Importer::importNodes() {
   Mutations mutations(*this);
   std::vector<Argument> inputs, outputs;
   for (const InputSpec &spec : program.inputs)
-    inputs.push_back(spec.value);
+    if (!llvm::is_contained(ArrayRef(arguments).take_back(stateCount), &spec))
+      inputs.push_back(spec.value);
   for (const OutputSpec &spec : program.outputs)
     outputs.push_back(spec.value);
   mutations.prepare(program.nodes, inputs, outputs);
@@ -742,7 +698,9 @@ LogicalResult Importer::makeReturn() {
 }
 
 OwningOpRef<ModuleOp> Importer::run() {
-  if (failed(checkSignature()) || failed(applyShapes()) ||
+  if (failed(checkSignature()) ||
+      failed(applyShapes(program, ArrayRef(arguments).drop_back(stateCount),
+                         request.shapes, fileLoc)) ||
       (!request.signatureOnly && failed(checkOperators())) ||
       failed(makeFunction()))
     return nullptr;

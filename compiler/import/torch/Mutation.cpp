@@ -85,14 +85,39 @@ void Mutations::prepare(ArrayRef<Node> nodes, ArrayRef<Argument> inputs,
                   [&](const std::string &tensor) { lastUse[tensor] = at + 1; });
 }
 
+/// unsqueeze_(x) changes no element: the name has another shape from now on.
+static bool onlyReshapes(const Node &node) {
+  std::string functional = node.target;
+  if (size_t at = functional.rfind("_."); at != std::string::npos)
+    functional.erase(at, 1);
+  return viewKind(functional) != ViewKind::None &&
+         viewKind(functional) != ViewKind::Same;
+}
+
+StringSet<> findWritten(ArrayRef<Node> nodes) {
+  StringSet<> written;
+  StringMap<std::string> roots;
+  for (const Node &node : nodes) {
+    bool isInPlace = false;
+    findHandler(node.target, isInPlace);
+    if ((!isInPlace && viewKind(node.target) == ViewKind::None) ||
+        node.inputs.empty() || node.inputs[0].second.kind != Argument::Tensor)
+      continue;
+    const std::string &base = node.inputs[0].second.text;
+    auto known = roots.find(base);
+    const std::string root = known == roots.end() ? base : known->second;
+    for (const Argument &output : node.outputs)
+      forEachTensor(output,
+                    [&](const std::string &result) { roots[result] = root; });
+    if (isInPlace && !onlyReshapes(node))
+      written.insert(root);
+  }
+  return written;
+}
+
 void Mutations::visit(const Node &node, bool isInPlace) {
   ++position;
-  // unsqueeze_(x) changes no element: the name has another shape from now on.
-  std::string functional = node.target;
-  if (size_t at = functional.rfind("_."); isInPlace && at != std::string::npos)
-    functional.erase(at, 1);
-  const bool isReshaped = isInPlace && viewKind(functional) != ViewKind::None &&
-                          viewKind(functional) != ViewKind::Same;
+  const bool isReshaped = isInPlace && onlyReshapes(node);
   ViewKind kind = isInPlace ? ViewKind::Same : viewKind(node.target);
   if (kind == ViewKind::None || node.inputs.empty() ||
       node.inputs[0].second.kind != Argument::Tensor)
@@ -164,9 +189,9 @@ void Mutations::write(StringRef name, StringRef result) {
     at = view.base;
   }
   if (inputs.contains(at)) {
-    graph.b.fail("it changes the model's input or weight '" + at +
-                 "' in place, which is not supported; models in training mode "
-                 "do that: call eval() before the export");
+    graph.b.fail("it changes the model's input '" + at +
+                 "' in place, which is the caller's memory: change a copy "
+                 "(clone()) and return it");
     return;
   }
   remake(at);

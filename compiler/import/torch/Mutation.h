@@ -18,8 +18,13 @@
 #define MARVER_COMPILER_IMPORT_TORCH_MUTATION_H
 
 #include "compiler/import/torch/Call.h"
+#include "llvm/ADT/StringSet.h"
 
 namespace marver::torch {
+
+/// The names of a graph whose memory is written in place: of the tensors, not
+/// of the views through which that happens.
+llvm::StringSet<> findWritten(llvm::ArrayRef<Node> nodes);
 
 class Mutations {
 public:

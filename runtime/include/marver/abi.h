@@ -24,7 +24,7 @@ extern "C" {
 #endif
 
 /** Version of every layout in this header; stored in each module's header. */
-#define MV_ABI_VERSION 1
+#define MV_ABI_VERSION 2
 
 /** Alignment in bytes of the arena, the scratch memory, the prepared memory and
  *  of every tensor inside the constants. Inputs and outputs are aligned to
@@ -57,10 +57,16 @@ typedef struct mv_services {
                        int64_t extent, int64_t number);
   /**
    * Memory of `bytes` for a tensor whose size is known only during the run;
-   * lives until the session's next invoke. NULL when there is none (the host
-   * function then returns MV_FAILURE_NO_MEMORY).
+   * lives until it is swept or the session's next invoke. NULL when there is
+   * none (the host function then returns MV_FAILURE_NO_MEMORY).
    */
   void *(*grow)(mv_call *call, int64_t bytes);
+  /**
+   * At the end of a loop's iteration: gives back all memory of `grow` since
+   * `call->grown` was `mark`, but for the `count` pieces in `kept`, which may
+   * be anything else as well.
+   */
+  void (*sweep)(mv_call *call, int64_t mark, void *const *kept, int64_t count);
 } mv_services;
 
 /** One invocation. The runtime fills it, the host function reads it. */
@@ -69,7 +75,10 @@ struct mv_call {
   const uint8_t *constants; /**< the module's constants section */
   const uint8_t *prepared;  /**< what the prepare function made, or NULL */
   uint8_t *arena;           /**< `arena_bytes` of the shape function */
-  void *const *inputs;      /**< one address per input */
+  /** One address per input, then one per state. A state is a tensor that the
+   *  session keeps between calls: the call reads it and leaves its new value in
+   *  the same place. */
+  void *const *inputs;
   /** One address per output. A data-dependent output's entry is NULL when the
    *  call starts; the host function stores the address of its result, which is
    *  contiguous and lives in memory from `grow`, in the arena, in an input or
@@ -79,9 +88,16 @@ struct mv_call {
   /** Dims of all outputs; data-dependent ones are written by the host
    *  function, the others are as the shape function gave them. */
   int64_t *output_dims;
-  /** 0, or the first failure seen: (place << 8) | MV_FAILURE_*. Kernels set it
-   *  with an atomic compare-and-swap against 0; the host function checks it. */
+  /** 0, or the first failure seen: (place << 8) | MV_FAILURE_*. Kernels, and
+   *  other threads that cancel the call, set it with an atomic compare-and-swap
+   *  against 0; the host function looks at it after each launch and in each
+   *  iteration of a loop, and returns it. */
   int64_t status;
+  /** How many more iterations loops may begin. The host function counts down
+   *  and fails with MV_FAILURE_TRIP_COUNT when it finds 0. */
+  int64_t trips_left;
+  /** How often `grow` has given memory; the runtime counts. */
+  int64_t grown;
 };
 
 /** Codes of failures found while a model runs. `place` is a number that the
@@ -93,7 +109,8 @@ enum {
   MV_FAILURE_ASSERT = 3,     /**< an assertion of the model does not hold */
   MV_FAILURE_SHAPE = 4,      /**< dims or sizes that do not fit */
   MV_FAILURE_TRIP_COUNT = 5, /**< a loop beyond its limit */
-  MV_FAILURE_NO_MEMORY = 6   /**< `grow` returned NULL */
+  MV_FAILURE_NO_MEMORY = 6,  /**< `grow` returned NULL */
+  MV_FAILURE_CANCELLED = 7   /**< by another thread; the place is 0 */
 };
 
 /**

@@ -39,7 +39,7 @@ extern "C" {
 #endif
 
 /** Version of every layout in this header. */
-#define MV_FORMAT_VERSION 1
+#define MV_FORMAT_VERSION 2
 
 /** The only magic of a module; its first and last two bytes tell a file that
  *  went through a text-mode transfer. */
@@ -77,6 +77,7 @@ enum {
   MV_SECTION_DIMS,            /**< int64_t[], see MV_DIM_* */
   MV_SECTION_SYMBOLS,         /**< mv_file_symbol[] */
   MV_SECTION_ALIASES,         /**< mv_file_alias[] */
+  MV_SECTION_STATES,          /**< mv_file_state[] */
   MV_SECTION_CONSTANT_HASHES, /**< uint8_t[MV_HASH_SIZE] per chunk */
   MV_SECTION_SIGNATURE,       /**< one mv_file_signature */
   MV_SECTION_CODE,            /**< text, then read-only tables */
@@ -123,13 +124,15 @@ typedef struct mv_file_entry {
 /**
  * What an entry point takes and gives. Interfaces own consecutive ranges of the
  * tables below, in order: interface 0 the first records of each, and so on.
- * The tensors of one are its inputs followed by its outputs.
+ * The tensors of one are its inputs, its outputs, its states.
  */
 typedef struct mv_file_interface {
   uint32_t input_count;
   uint32_t output_count;
   uint32_t symbol_count;
   uint32_t alias_count;
+  uint32_t state_count;
+  uint32_t reserved; /**< 0 */
 } mv_file_interface;
 
 typedef struct mv_file_tensor {
@@ -158,6 +161,20 @@ typedef struct mv_file_alias {
   uint32_t input;
   uint32_t output;
 } mv_file_alias;
+
+/** "It begins with zeros." */
+#define MV_NO_INITIAL UINT64_MAX
+
+/** A tensor of static dims that a session keeps between its calls. */
+typedef struct mv_file_state {
+  /** Where its first value is in the constants (a multiple of MV_ALIGNMENT), or
+   *  MV_NO_INITIAL. */
+  uint64_t initial;
+  /** States of several interfaces with one number are one state: they have the
+   *  same type, dims and first value, and sessions can share it. */
+  uint32_t number;
+  uint32_t reserved; /**< 0 */
+} mv_file_state;
 
 enum { MV_SIGNATURE_NONE = 0, MV_SIGNATURE_ED25519 = 1 };
 
@@ -202,10 +219,11 @@ static_assert(sizeof(mv_file_header) == 64, "the header is 64 bytes");
 static_assert(sizeof(mv_file_section) == 24, "no hidden padding");
 static_assert(sizeof(mv_file_info) == 80, "no hidden padding");
 static_assert(sizeof(mv_file_entry) == 40, "no hidden padding");
-static_assert(sizeof(mv_file_interface) == 16, "no hidden padding");
+static_assert(sizeof(mv_file_interface) == 24, "no hidden padding");
 static_assert(sizeof(mv_file_tensor) == 4, "no hidden padding");
 static_assert(sizeof(mv_file_symbol) == 16, "no hidden padding");
 static_assert(sizeof(mv_file_alias) == 8, "no hidden padding");
+static_assert(sizeof(mv_file_state) == 16, "no hidden padding");
 static_assert(sizeof(mv_file_signature) == 104, "no hidden padding");
 #endif
 

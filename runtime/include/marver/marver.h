@@ -25,8 +25,9 @@
 |* Sessions keep their module and pool alive: release in any order.
 |*
 |* Threads. A module and a pool may be used by any number of threads at once. A
-|* session may be used by one thread at a time; any number of sessions run
-|* concurrently. Results are the same bytes for every number of threads.
+|* session may be used by one thread at a time (but for mv_session_cancel), and
+|* so may sessions that share state; any number of others run concurrently.
+|* Results are the same bytes for every number of threads.
 |*
 |* Errors. Functions that can fail return an mv_status, MV_OK being 0. Those
 that
@@ -78,8 +79,9 @@ enum {
   MV_BUFFER_TOO_SMALL = 10,
   MV_BUFFER_OVERLAP = 11, /**< an output's buffer overlaps another buffer */
   MV_BUFFER_MISALIGNED = 12,
-  MV_NOT_READY = 13, /**< an input is not set, or nothing has run yet */
-  MV_RUN_FAILED = 14 /**< the model itself failed, e.g. on an index */
+  MV_NOT_READY = 13,  /**< an input is not set, or nothing has run yet */
+  MV_RUN_FAILED = 14, /**< the model itself failed, e.g. on an index */
+  MV_CANCELLED = 15   /**< mv_session_cancel() ended the run */
 };
 
 /** What went wrong, in one line without a final newline. */
@@ -179,11 +181,16 @@ typedef struct mv_signature {
   uint32_t output_count;
   uint32_t symbol_count;
   uint32_t alias_count;
+  uint32_t state_count;
   const mv_tensor_type *inputs;
   const mv_tensor_type *outputs;
   const mv_file_symbol *symbols; /**< ranges of the symbols in the dims */
   /** Outputs that may be bound to the buffer of an input. */
   const mv_file_alias *aliases;
+  /** What a session keeps between its invokes, of static dims. */
+  const mv_tensor_type *states;
+  /** States of two entry points that have one `number` are one state. */
+  const mv_file_state *state_records;
 } mv_signature;
 
 typedef struct mv_module_info {
@@ -277,10 +284,52 @@ typedef struct mv_tensor {
 MV_API mv_status mv_session_output(const mv_session *session, uint32_t index,
                                    mv_tensor *tensor);
 
-/** After MV_RUN_FAILED: the MV_FAILURE_* code, and its place (a number that the
- *  module's sidecar turns into text). Zero otherwise. */
+/** After MV_RUN_FAILED or MV_CANCELLED: the MV_FAILURE_* code, and its place (a
+ * number that the module's sidecar turns into text). Zero otherwise. */
 MV_API void mv_session_failure(const mv_session *session, int *code,
                                int64_t *place);
+
+/**
+ * Ends the invoke that runs now on the session, from any thread or signal
+ * handler: it returns MV_CANCELLED after the kernels that are running have
+ * ended. The session stays usable; outputs hold nothing, state is as far as the
+ * run came. A session that runs nothing is left as it is.
+ */
+MV_API void mv_session_cancel(mv_session *session);
+
+/** How many iterations all loops of one invoke may make together; beyond that
+ *  it fails with MV_RUN_FAILED and code MV_FAILURE_TRIP_COUNT at the loop's
+ *  place. 0, as at first: any number. */
+MV_API void mv_session_set_trip_limit(mv_session *session, uint64_t trips);
+
+/*===- State --------------------------------------------------------------===*/
+
+/*
+ * A model may keep tensors between its invokes: the `state_count` states of the
+ * signature, e.g. a KV cache or a counter. Each session has its own, which an
+ * invoke updates in place. It begins with the values in the module, or zeros.
+ *
+ *     mv_session *prefill, *step;           // entry points of one module
+ *     mv_session_share_state(step, prefill);
+ *     mv_session_invoke(prefill);           // fills the cache
+ *     mv_session_invoke(step);              // reads and extends it
+ *     mv_session_reset(step);               // of both: a new sequence
+ *
+ * An invoke that fails or is cancelled leaves the state as far as the run came.
+ */
+
+/** State `index`. Its `data` may be read and written between invokes, and stays
+ *  where it is until the session shares another session's state. */
+MV_API mv_status mv_session_state(mv_session *session, uint32_t index,
+                                  mv_tensor *state);
+
+/** Puts all states of the session back to their first values. */
+MV_API mv_status mv_session_reset(mv_session *session);
+
+/** From now on the session uses the states of `other`, a session of the same
+ *  module, where both entry points have them; MV_INVALID_ARGUMENT if they have
+ *  none in common. `other` may be freed before the session. */
+MV_API mv_status mv_session_share_state(mv_session *session, mv_session *other);
 
 /*===- Measuring ----------------------------------------------------------===*/
 
@@ -291,9 +340,11 @@ typedef struct mv_statistics {
   uint64_t arena_bytes;   /**< of intermediate results, for the current dims */
   uint64_t scratch_bytes; /**< of all threads */
   uint64_t output_bytes;  /**< outputs in the session's own memory */
-  uint64_t grown_bytes;   /**< of data-dependent size, in the last invoke */
+  uint64_t grown_bytes;   /**< of data-dependent size, in the last invoke: the
+                               most that was in use at once */
   uint64_t copies;        /**< data-dependent outputs copied to the caller's */
   uint64_t copied_bytes;  /**< buffers, in all invokes */
+  uint64_t state_bytes;   /**< of states, those of other sessions included */
 } mv_statistics;
 
 MV_API void mv_session_statistics(const mv_session *session,

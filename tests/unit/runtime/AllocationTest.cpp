@@ -88,6 +88,10 @@ static mv_status useEverything(const AlignedBytes &bytes) {
     if (status == MV_NO_MEMORY)
       EXPECT_EQ(mv_session_invoke(session), MV_OK);
   }
+  mv_session *stateful = nullptr;
+  if (status == MV_OK)
+    status = mv_session_create(module, "sum", pool, &stateful, nullptr);
+  mv_session_free(stateful);
   mv_session_free(session);
   mv_module_release(module);
   mv_pool_release(pool);

@@ -158,7 +158,7 @@ TEST(Corruption, VersionsAreNamed) {
   editor.header().format_version = 7;
   EXPECT_EQ(load(editor.bytes, &message), MV_VERSION_MISMATCH);
   EXPECT_NE(message.find("version 7"), std::string::npos) << message;
-  EXPECT_NE(message.find("version 1"), std::string::npos) << message;
+  EXPECT_NE(message.find("version 2"), std::string::npos) << message;
   editor = Editor();
   editor.header().abi_version = 9;
   EXPECT_EQ(load(editor.bytes, &message), MV_VERSION_MISMATCH);
@@ -287,6 +287,28 @@ TEST(Corruption, HostileValues) {
       {"alias input",
        [](Editor &e) {
          e.table<mv_file_alias>(MV_SECTION_ALIASES)[0].input = 1;
+       }},
+      {"initial value outside",
+       [](Editor &e) {
+         auto *states = e.table<mv_file_state>(MV_SECTION_STATES);
+         for (int i : {0, 1, 2})
+           if (states[i].initial != MV_NO_INITIAL)
+             states[i].initial = 1 << 30;
+       }},
+      {"initial value between",
+       [](Editor &e) {
+         auto *states = e.table<mv_file_state>(MV_SECTION_STATES);
+         for (int i : {0, 1, 2})
+           if (states[i].initial != MV_NO_INITIAL)
+             states[i].initial += 4;
+       }},
+      {"state reserved",
+       [](Editor &e) {
+         e.table<mv_file_state>(MV_SECTION_STATES)[0].reserved = 1;
+       }},
+      {"state count",
+       [](Editor &e) {
+         e.table<mv_file_interface>(MV_SECTION_INTERFACES)[0].state_count = ~0u;
        }},
       {"signature algorithm",
        [](Editor &e) {

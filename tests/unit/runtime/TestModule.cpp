@@ -37,6 +37,11 @@ enum Function {
   ScalarShape,
   ScalarRun,
   HugeShape,
+  StateShape,
+  SumRun,
+  PeekRun,
+  SpinRun,
+  ListRun,
 };
 
 static std::vector<uint8_t> readFile(const std::string &path) {
@@ -118,6 +123,14 @@ ModuleContents marver::testContents(const std::string &imagePath) {
       {{{f32, {s0, s1}}}, {{f32, {s0}}}, {any, any}, {}});
   add("scalar", ScalarShape, ScalarRun, {{{f32, {}}}, {{f32, {}}}, {}, {}});
   add("huge", HugeShape, MainRun, {{{f32, {s0}}}, {{f32, {s0}}}, {any}, {}});
+  // The sum begins with the first constants, the count with zero.
+  const StateSpec sum = {{f32, {4}}, 0, 0}, count = {{f32, {}}, 1};
+  add("sum", StateShape, SumRun,
+      {{{f32, {4}}}, {{f32, {4}}}, {}, {}, {sum, count}});
+  add("peek", StateShape, PeekRun, {{}, {{f32, {4}}}, {}, {}, {sum}});
+  add("spin", MainShape, SpinRun, {{}, {{f32, {8}}}, {}, {}});
+  add("list", NonzeroShape, ListRun,
+      {{{f32, {s0}}}, {{f32, {MV_DIM_DATA_DEPENDENT}}}, {any}, {}});
   const struct {
     const char *name;
     uint8_t dtype;

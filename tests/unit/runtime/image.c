@@ -259,6 +259,64 @@ int64_t hugeShape(const int64_t *in, int64_t *out, int64_t *arena) {
   return 0;
 }
 
+/*===- sum: f32[4] -> f32[4], added up in a state; peek: the state --------===*/
+
+int64_t stateShape(const int64_t *in, int64_t *out, int64_t *arena) {
+  out[0] = 4;
+  *arena = 0;
+  return 0;
+}
+
+int64_t sumRun(mv_call *call) {
+  float *sum = (float *)call->inputs[1], *count = (float *)call->inputs[2];
+  for (int i = 0; i < 4; ++i) {
+    sum[i] += ((const float *)call->inputs[0])[i];
+    ((float *)call->outputs[0])[i] = sum[i];
+  }
+  *count += 1;
+  return 0;
+}
+
+int64_t peekRun(mv_call *call) {
+  for (int i = 0; i < 4; ++i)
+    ((float *)call->outputs[0])[i] = ((const float *)call->inputs[0])[i];
+  return 0;
+}
+
+/*===- spin: loops until it is cancelled or at its limit ------------------===*/
+
+int64_t spinRun(mv_call *call) {
+  for (;;) {
+    if (__atomic_load_n(&call->status, __ATOMIC_RELAXED))
+      return call->status;
+    if (call->trips_left-- == 0)
+      return failure(3, MV_FAILURE_TRIP_COUNT);
+    launch(call, doubleKernel, 8, 0, call->constants, 0, call->arena);
+  }
+}
+
+/*===- list: f32[s0] -> f32[?], which grows by one element at a time ------===*/
+
+int64_t listRun(mv_call *call) {
+  const float *in = (const float *)call->inputs[0];
+  float *list = 0;
+  int64_t mark = call->grown;
+  for (int64_t n = 1; n <= call->input_dims[0]; ++n) {
+    /* Something that the iteration alone needs. */
+    float *extra = call->services->grow(call, 16);
+    float *longer = call->services->grow(call, n * sizeof(float));
+    if (!longer || !extra)
+      return failure(0, MV_FAILURE_NO_MEMORY);
+    for (int64_t i = 0; i < n; ++i)
+      longer[i] = i + 1 < n ? list[i] : in[i];
+    list = longer;
+    call->services->sweep(call, mark, (void *const *)&list, 1);
+  }
+  call->outputs[0] = list;
+  call->output_dims[0] = call->input_dims[0];
+  return 0;
+}
+
 DIRECTORY(mainShape)
 DIRECTORY(mainRun)
 DIRECTORY(addShape)
@@ -281,3 +339,8 @@ DIRECTORY(copy64)
 DIRECTORY(scalarShape)
 DIRECTORY(scalarRun)
 DIRECTORY(hugeShape)
+DIRECTORY(stateShape)
+DIRECTORY(sumRun)
+DIRECTORY(peekRun)
+DIRECTORY(spinRun)
+DIRECTORY(listRun)
