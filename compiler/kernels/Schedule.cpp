@@ -45,19 +45,63 @@ struct ContractionBytes {
   int64_t inputRow; ///< of one output row's new input rows, all channels
 };
 
-/// A multiple of `step` near `strip` whose last strip is as long as the others,
-/// as nearly as possible: threads get equal numbers of strips.
-int64_t evenStrip(int64_t length, int64_t strip, int64_t step) {
+/// Groups of panels that strips are split into, so that there are enough units.
+int64_t panelsPerGroup(int64_t panelCount, int64_t strips) {
+  int64_t groups =
+      std::min(panelCount, std::max<int64_t>(ceilDiv(kWantedUnits, strips), 1));
+  return ceilDiv(panelCount, groups);
+}
+
+/// How much longer two threads (and, with half the weight, four) take than if
+/// all did the same, where `length` is cut into strips: each thread does a
+/// range of the units, which are a strip and a group of panels.
+double imbalance(int64_t length, int64_t strip, int64_t batch,
+                 int64_t panelCount) {
+  int64_t strips = ceilDiv(length, strip);
+  int64_t panels = panelsPerGroup(panelCount, strips * batch);
+  int64_t groups = ceilDiv(panelCount, panels);
+  int64_t units = batch * strips * groups;
+  if (units > 64) // no matter
+    return 1;
+  auto part = [](int64_t number, int64_t size, int64_t all) {
+    return std::min(size, all - number * size);
+  };
+  double result = 0;
+  for (int64_t threads : {2, 4}) {
+    int64_t longest = 0;
+    for (int64_t t = 0; t < threads; ++t) {
+      // As the runtime does it: the first ones are one unit longer.
+      int64_t size = units / threads, rest = units % threads;
+      int64_t first = size * t + std::min(t, rest);
+      int64_t work = 0;
+      for (int64_t unit = first; unit < first + size + (t < rest); ++unit)
+        work += part(unit / groups % strips, strip, length) *
+                part(unit % groups, panels, panelCount);
+      longest = std::max(longest, work);
+    }
+    result += (threads == 2 ? 2.0 : 1.0) / 3 * double(longest * threads) /
+              double(length * panelCount * batch);
+  }
+  return result;
+}
+
+/// A multiple of `step` near `strip` that keeps threads busy for equally long,
+/// as nearly as possible.
+int64_t evenStrip(int64_t length, int64_t strip, int64_t step, int64_t batch,
+                  int64_t panelCount) {
   if (strip >= length)
     return strip;
-  auto waste = [&](int64_t s) { return ceilDiv(length, s) * s - length; };
   int64_t best = strip;
-  for (int64_t s = roundUp(ceilDiv(strip * 2, 3), step); s <= strip * 4 / 3;
-       s += step)
-    if (waste(s) < waste(best) ||
-        (waste(s) == waste(best) &&
-         std::abs(s - strip) <= std::abs(best - strip)))
+  double least = imbalance(length, strip, batch, panelCount);
+  for (int64_t s = roundUp(ceilDiv(strip * 2, 3), step);
+       s <= std::min(strip * 2, length); s += step) {
+    double cost = imbalance(length, s, batch, panelCount);
+    if (cost < least - 0.01 ||
+        (cost < least + 0.01 && std::abs(s - strip) < std::abs(best - strip))) {
       best = s;
+      least = std::min(cost, least);
+    }
+  }
   return best;
 }
 
@@ -95,17 +139,16 @@ Split splitContraction(const ContractionShape &shape, const TileChoice &tile,
   }
   strip = std::max(roundUp(strip, step), step);
   if (!isDynamic(alongRow ? shape.width : shape.rows))
-    strip = evenStrip(length, strip, step);
+    strip = evenStrip(length, strip, step, batch, panelCount);
   bool whole =
       strip >= length && !isDynamic(alongRow ? shape.width : shape.rows);
   int64_t strips = whole ? 1 : ceilDiv(length, strip);
   (alongRow ? split.stripPixels : split.stripRows) = whole ? 0 : strip;
 
-  int64_t groups = std::min(
-      panelCount, std::max<int64_t>(ceilDiv(kWantedUnits, strips * batch), 1));
-  if (weightsLead)
-    groups = std::min<int64_t>(panelCount, 4 * kWantedUnits);
-  split.panels = ceilDiv(panelCount, groups);
+  split.panels =
+      weightsLead
+          ? ceilDiv(panelCount, std::min<int64_t>(panelCount, 4 * kWantedUnits))
+          : panelsPerGroup(panelCount, strips * batch);
   reason +=
       llvm::formatv("; split by {0}: {1} B of weights, {2} B of input",
                     weightsLead ? "panels" : (alongRow ? "pixels" : "rows"),
