@@ -27,7 +27,8 @@ double stepCycles(int64_t pixels, int64_t vectors, int64_t reduction,
 
 int64_t mostPixels(int64_t vectors, int64_t pixelStrideBytes,
                    const TargetInfo &target) {
-  int64_t pixels = (target.vectorRegisters - 1 - vectors) / vectors;
+  int64_t pixels =
+      (target.vectorRegisters - operandRegisters(target) - vectors) / vectors;
   // More broadcast streams than this gain nothing.
   pixels = std::min<int64_t>(pixels, 28);
   // Rows a multiple of half a page apart fall into one set of the L1 cache,

@@ -16,6 +16,7 @@
 
 #include "compiler/ir/MvDialect.h"
 #include "compiler/kernels/Schedule.h"
+#include "marver/abi.h"
 
 namespace marver {
 
@@ -29,6 +30,12 @@ inline int64_t roundUp(int64_t a, int64_t b) { return ceilDiv(a, b) * b; }
 /// `size`, or a typical value for one that is unknown until the model runs.
 inline int64_t guess(int64_t size, int64_t typical) {
   return isDynamic(size) ? typical : size;
+}
+
+/// Registers that a tile leaves to operands on their way from memory to an FMA.
+/// On x86 it reads one of its operands from memory itself.
+inline int64_t operandRegisters(const TargetInfo &target) {
+  return target.arch == MV_ARCH_X86_64 ? 1 : 3;
 }
 
 /// Cycles of one reduction step of a tile of `pixels` x `vectors` accumulators.

@@ -173,8 +173,8 @@ int64_t chooseStreams(const ContractionShape &shape, int64_t vectors,
       shape.width * shape.rows != 1)
     return 1;
   int64_t streams = std::min<int64_t>(4, panelCount);
-  while (streams > 1 &&
-         streams * vectors + streams * vectors + 1 > target.vectorRegisters)
+  while (streams > 1 && streams * vectors * 2 + operandRegisters(target) >
+                            target.vectorRegisters)
     --streams;
   return streams;
 }
@@ -185,7 +185,8 @@ int64_t chooseUnroll(int64_t pixels, int64_t vectors, int64_t most,
                      const TargetInfo &target) {
   int64_t unroll = 1;
   while (unroll * 2 <= most && unroll * pixels * vectors < 24 &&
-         (pixels + unroll * 2) * vectors + 2 <= target.vectorRegisters)
+         (pixels + unroll * 2) * vectors + operandRegisters(target) + 1 <=
+             target.vectorRegisters)
     unroll *= 2;
   return unroll;
 }
@@ -341,8 +342,11 @@ std::optional<KernelChoice> chooseDepthwise(mv::DepthwiseConvOp op,
     chunkH = tapsH;
   else if (tapsW > std::max<int64_t>(registers / 3, 7))
     chunkW = registers < 32 ? 3 : 5;
-  int64_t accumulators = registers - 2 - chunkH * chunkW;
-  accumulators = std::min<int64_t>(accumulators, registers == 32 ? 15 : 10);
+  int64_t accumulators =
+      registers - operandRegisters(target) - 1 - chunkH * chunkW;
+  // Where inputs take registers of their own, loads are moved up into them.
+  bool hasRoom = registers == 32 && operandRegisters(target) == 1;
+  accumulators = std::min<int64_t>(accumulators, hasRoom ? 15 : 10);
 
   int64_t tileW = std::min<int64_t>(
       accumulators,

@@ -7,6 +7,7 @@
 
 #include "compiler/native/SupportLibrary.h"
 
+#include "marver/abi.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
@@ -21,20 +22,26 @@ using namespace llvm;
 namespace marver {
 namespace {
 
-constexpr char kBitcode[] = {
-#include "compiler/native/SupportBitcode.inc"
+constexpr char kX86Bitcode[] = {
+#include "compiler/native/x86_64/SupportBitcode.inc"
+};
+constexpr char kArmBitcode[] = {
+#include "compiler/native/aarch64/SupportBitcode.inc"
 };
 
-MemoryBufferRef bitcode() {
-  return {StringRef(kBitcode, sizeof(kBitcode)), "support"};
+MemoryBufferRef bitcodeFor(uint32_t arch) {
+  return {arch == MV_ARCH_AARCH64 ? StringRef(kArmBitcode, sizeof(kArmBitcode))
+                                  : StringRef(kX86Bitcode, sizeof(kX86Bitcode)),
+          "support"};
 }
 
-/// Names of the functions in the bitcode.
+/// Names of the functions in the bitcode, the same for all architectures.
 const StringSet<> &functionNames() {
   static const StringSet<> *names = [] {
     auto *found = new StringSet<>();
     LLVMContext context;
-    auto module = cantFail(getLazyBitcodeModule(bitcode(), context));
+    auto module =
+        cantFail(getLazyBitcodeModule(bitcodeFor(MV_ARCH_X86_64), context));
     for (const Function &function : *module)
       if (!function.isDeclaration() && function.hasExternalLinkage())
         found->insert(function.getName());
@@ -68,7 +75,7 @@ bool isSupportFunction(StringRef name) {
 Expected<NativeObject> compileSupportFunctions(ArrayRef<std::string> names,
                                                const CodegenOptions &options) {
   LLVMContext context;
-  auto module = parseBitcodeFile(bitcode(), context);
+  auto module = parseBitcodeFile(bitcodeFor(options.target.arch), context);
   if (!module)
     return module.takeError();
   keepOnly(**module, names);

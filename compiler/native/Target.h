@@ -20,9 +20,10 @@ class TargetMachine;
 
 namespace marver {
 
-/// Describes the CPU called `name`: `host`, one of LLVM's names, or a level
-/// such as `x86-64-v3`. Returns nullopt with `error` where the name is unknown
-/// (the message lists the known ones) or the CPU is below the baseline.
+/// Describes the CPU called `name`: `host`, one of LLVM's names of x86-64 and
+/// AArch64 CPUs, a level such as `x86-64-v3`, or `aarch64` (Armv8-A). Returns
+/// nullopt with `error` where the name is unknown (the message lists the known
+/// ones) or the CPU is below the baseline.
 ///
 /// Code for a target uses only instructions that `cpuFeatures` declares: the
 /// level plus the extensions that abi.h has a bit for. The CPU's name decides

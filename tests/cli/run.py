@@ -6,6 +6,7 @@ usage: run.py --build BUILD [--only REGEX]
 
 import argparse
 import json
+import platform
 import re
 import shutil
 import struct
@@ -266,6 +267,12 @@ def target_cpus(c):
         c.tools("marver-compile", c.onnx, f"--target-cpu={cpu}", "-o", module)
         if cpu == "host" or has_features(cpu):
             c.tools("marver-run", module, f"--input=@{c.input}", f"--expected-output=@{c.reference}", "--atol=1e-4")
+    for cpu in ("aarch64", "apple-m1"):
+        module = c.folder / f"{cpu}.mv"
+        c.tools("marver-compile", c.onnx, f"--target-cpu={cpu}", "-o", module)
+        c.tools("marver-audit", module)
+        if platform.machine() == "x86_64":
+            c.refuses(1, "marver-run", module, f"--input=@{c.input}", says="aarch64")
     c.refuses(2, "marver-compile", c.onnx, "--target-cpu=quantum", "-o", c.folder / "x.mv", says="quantum")
 
 

@@ -172,6 +172,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", type=Path, required=True)
     parser.add_argument("--case", default="", metavar="REGEX", help="only the cases that match")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth case")
+    parser.add_argument("--target-cpu", default="host")
     parser.add_argument("--seed", type=int, default=None, help="of the random cases")
     parser.add_argument("--random", type=int, default=4, metavar="N", help="random cases of each kind")
     parser.add_argument("--list", action="store_true", help="print the cases' names")
@@ -183,7 +185,7 @@ def main():
 
     begin = time.time()
     seed = secrets.randbelow(1 << 31) if arguments.seed is None else arguments.seed
-    work = arguments.build.resolve() / "conformance"
+    work = arguments.build.resolve() / "conformance" / arguments.target_cpu
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     workers = len(os.sched_getaffinity(0))
@@ -200,7 +202,7 @@ def main():
     for case in cases:
         operators |= set(case["operators"])
     missing = zoo_operators() - operators
-    cases = [case for case in cases if re.search(arguments.case, case["name"])]
+    cases = [case for case in cases if re.search(arguments.case, case["name"])][::arguments.every]
     if arguments.list:
         print("\n".join(case["name"] for case in cases))
         return 0
@@ -209,7 +211,7 @@ def main():
     # A batch takes from all topics, so that one broken operator spoils few batches.
     count = -(-len(cases) // BATCH)
     batches = [cases[i::count] for i in range(count)] if count else []
-    runner = Runner(Tools(arguments.build), work)
+    runner = Runner(Tools(arguments.build, arguments.target_cpu), work)
     results = {}
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         for result in pool.map(runner.batch, range(count), batches):

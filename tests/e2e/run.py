@@ -23,13 +23,12 @@ import zipfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "harness"))
-from marver import Failure, Tools, mismatch, run_in_environment  # noqa: E402
+from marver import SKIPPED, Failure, Tools, mismatch, run_in_environment  # noqa: E402
 
 import catalog  # noqa: E402
 import export  # noqa: E402
 
 TOLERANCE = 1e-4
-SKIPPED = 77
 BLOCK = 16  # the widest: AVX-512
 DTYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}  # torch's serialization
 
@@ -76,7 +75,7 @@ def compare(meta, case, outputs):
                 raise Failure(f"output {i} {group}: {difference}")
 
 
-def check_export(tools, meta, source, folder, work):
+def check_export(tools, meta, source, folder, work, most_cases):
     """Everything about one file; returns a line on what was done."""
     module = work / "model.mv"
     begin = time.time()
@@ -85,7 +84,7 @@ def check_export(tools, meta, source, folder, work):
 
     dynamic = source.stem.endswith("_dyn")
     shapes = [[dims for _, dims in case["inputs"]] for case in meta["cases"]]
-    covered = [i for i in range(len(shapes)) if dynamic or shapes[i] == shapes[0]]
+    covered = [i for i in range(len(shapes)) if dynamic or shapes[i] == shapes[0]][:most_cases]
     for number in covered:
         case = folder / str(number)
         inputs = [case / f"in{i}.npy" for i in range(len(meta["cases"][number]["inputs"]))]
@@ -115,6 +114,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", type=Path, required=True)
     parser.add_argument("--format", default="", help="only the exports whose name matches")
+    parser.add_argument("--target-cpu", default="host")
+    parser.add_argument("--cases", type=int, metavar="N", help="at most so many inputs a file")
     parser.add_argument("--keep", action="store_true", help="keep the module and the outputs")
     parser.add_argument("model", choices=catalog.MODELS)
     arguments = parser.parse_args()
@@ -125,7 +126,7 @@ def main():
     run_in_environment()
     folder = export.ensure(arguments.model)
     meta = json.loads((folder / "meta.json").read_text())
-    work = arguments.build / "tests" / "e2e" / arguments.model
+    work = arguments.build / "tests" / "e2e" / arguments.target_cpu / arguments.model
     failures = 0
     for source in sorted([*folder.glob("*.pt2"), *folder.glob("*.onnx")]):
         if not re.search(arguments.format, source.name):
@@ -134,8 +135,9 @@ def main():
         shutil.rmtree(own, ignore_errors=True)
         own.mkdir(parents=True)
         try:
-            print(f"ok    {source.name}: {check_export(Tools(arguments.build), meta, source, folder, own)}",
-                  flush=True)
+            tools = Tools(arguments.build, arguments.target_cpu)
+            done = check_export(tools, meta, source, folder, own, arguments.cases)
+            print(f"ok    {source.name}: {done}", flush=True)
         except Failure as failure:
             failures += 1
             print(f"FAIL  {source.name}: {failure}", flush=True)

@@ -329,7 +329,7 @@ class Network:
                 f"  return {', '.join(results)} : {kinds}\n}}\n")
 
 
-def check(tools, folder, seed, cpu):
+def check(tools, folder, seed):
     network = Network(seed)
     source = folder / f"{seed}.mlir"
     source.write_text(network.text())
@@ -338,7 +338,7 @@ def check(tools, folder, seed, cpu):
     outputs = {}
     for level in (0, 2):
         module = folder / f"{level}.mv"
-        tools("marver-compile", f"-O{level}", f"--target-cpu={cpu}", source, "-o", module)
+        tools("marver-compile", f"-O{level}", source, "-o", module)
         paths = [folder / f"out{level}.{i}.npy" for i in range(2)]
         tools.run(module, [folder / "in.npy"], paths, threads=1)
         outputs[level] = [np.load(path) for path in paths]
@@ -359,14 +359,14 @@ def main():
     parser.add_argument("--keep", help="folder for the networks' sources")
     options = parser.parse_args()
     first, last = map(int, options.seeds.split(":"))
-    tools = marver.Tools(options.build)
+    tools = marver.Tools(options.build, options.target_cpu)
     failures = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.keep or temporary)
         folder.mkdir(exist_ok=True)
         for seed in range(first, last):
             try:
-                check(tools, folder, seed, options.target_cpu)
+                check(tools, folder, seed)
             except marver.Failure as failure:
                 failures.append(seed)
                 print(f"seed {seed}: {failure}")

@@ -1,10 +1,16 @@
 """How the Python tests call the tools, and how they compare arrays."""
 
 import os
+import platform
 import shlex
+import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
+
+AARCH64 = 2  # MV_ARCH_AARCH64
+SKIPPED = 77  # exit status of a test that can't be run here
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "zoo"))
@@ -24,14 +30,43 @@ def run_in_environment():
 
 
 class Tools:
-    """The programs of one build."""
+    """The programs of one build; marver-compile for `target_cpu`, marver-run for the
+    architecture of the module that it is given first."""
 
-    def __init__(self, build):
-        self.bin = Path(build).resolve() / "bin"
+    def __init__(self, build, target_cpu=None):
+        self.build = Path(build).resolve()
+        self.bin = self.build / "bin"
+        self.target_cpu = target_cpu
+
+    def command(self, tool, arguments):
+        arguments = [str(argument) for argument in arguments]
+        if tool == "marver-compile" and self.target_cpu:
+            arguments.append(f"--target-cpu={self.target_cpu}")
+        if tool == "marver-run":
+            return [*self.runner(arguments[0]), *arguments]
+        return [str(self.bin / tool), *arguments]
+
+    def runner(self, module):
+        """marver-run, in an emulator for a module of another architecture."""
+        native = [str(self.bin / "marver-run")]
+        try:
+            arch, _, features = struct.unpack_from("<HHQ", Path(module).open("rb").read(24), 12)
+        except (OSError, struct.error):
+            return native
+        if arch != AARCH64 or platform.machine() == "aarch64":
+            return native
+        emulator = shutil.which("qemu-aarch64")
+        emulated = self.build / "aarch64" / "bin" / "marver-run"
+        if not emulator or not emulated.exists():
+            print("skipped: no emulator for AArch64 or no runtime for it (ctest -R aarch64/runtime)")
+            raise SystemExit(SKIPPED)
+        # Instructions that the header does not name must not be there.
+        cpu = {0: "cortex-a53", 0b1001: "neoverse-n1"}.get(features, "max")
+        return [emulator, "-cpu", cpu, "-L", "/usr/aarch64-linux-gnu", str(emulated)]
 
     def __call__(self, tool, *arguments, timeout=300):
         """Runs a tool; returns what it printed. A failure holds the command line."""
-        command = [str(self.bin / tool), *map(str, arguments)]
+        command = self.command(tool, arguments)
         try:
             run = subprocess.run(command, capture_output=True, text=True, errors="replace",
                                  timeout=timeout)

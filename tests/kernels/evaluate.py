@@ -29,7 +29,7 @@ DTYPES = {"f16": np.float16, "f32": np.float32, "f64": np.float64, "i1": np.bool
 
 
 def run(command):
-    return subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace")
+    return subprocess.run(command, capture_output=True, text=True, errors="replace")
 
 
 def difference(actual, expected, tolerance):
@@ -67,12 +67,12 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        bin_ = options.build / "bin"
+        tools = marver.Tools(options.build, options.target_cpu)
         module = folder / "cases.mv"
 
         def compile_cases(some):
-            return run([bin_ / "marver-compile", *(f"{c.name}={folder / c.name}.mlir" for c in some), "-o", module,
-                        f"--target-cpu={options.target_cpu}"])
+            return run(tools.command("marver-compile", [*(f"{c.name}={folder / c.name}.mlir" for c in some),
+                                                        "-o", module]))
 
         for case in chosen:
             (folder / f"{case.name}.mlir").write_text(case.function.replace(f"@{case.name}(", "@main("))
@@ -97,8 +97,9 @@ def main():
             problem = None
             for threads in (1, 2):
                 files = [folder / f"{case.name}.out{i}.{threads}.npy" for i in range(len(case.expected))]
-                done = run([bin_ / "marver-run", module, *([f"--function={case.name}"] if len(chosen) > 1 else []),
-                            f"--threads={threads}", *arguments, *(f"--output=@{f}" for f in files)])
+                function = [f"--function={case.name}"] if len(chosen) > 1 else []
+                done = run(tools.command("marver-run", [module, *function, f"--threads={threads}", *arguments,
+                                                        *(f"--output=@{f}" for f in files)]))
                 if case.failure:
                     if done.returncode != 1 or case.failure not in done.stderr:
                         problem = f"expected a failure with '{case.failure}', got: {done.returncode} {done.stderr[:300]}"

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 
 using namespace marver;
@@ -19,6 +20,19 @@ using Clock = std::chrono::steady_clock;
 
 static double secondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// A number of threads that few machines at hand have, to tell how far the
+/// parallel extents would carry.
+static constexpr int manyThreads = 16;
+
+/// How many times faster than on one thread `kernel` can be on `manyThreads`:
+/// they get equal contiguous ranges of its parallel indices, of equal cost, and
+/// the longest range counts.
+static double reachableSpeedup(const mv_kernel_profile &kernel) {
+  double extent =
+      static_cast<double>(kernel.extent) / static_cast<double>(kernel.launches);
+  return extent > 0 ? extent / std::ceil(extent / manyThreads) : 1;
 }
 
 namespace {
@@ -50,18 +64,21 @@ public:
     if (named)
       fprintf(file, "measured peak: %.0f GFLOP/s (f32), %.0f GB/s\n",
               peak.gflops, peak.gbytes);
-    fprintf(file, "%6s %10s %6s %8s %8s %8s", "kernel", "us", "%", "launches",
-            "barriers", "busy %");
+    fprintf(file, "%6s %10s %6s %8s %8s %8s %8s %6s", "kernel", "us", "%",
+            "launches", "barriers", "busy %", "extent", "of 16");
     if (named)
       fprintf(file, " %8s %6s %7s %6s  what", "GFLOP/s", "peak %", "GB/s",
               "peak %");
     fprintf(file, "\n");
 
-    double kernels = 0, barriers = 0, flops = 0;
+    double kernels = 0, barriers = 0, flops = 0, onOne = 0, onMany = 0;
     for (const Row &row : rows) {
       printRow(row, runSeconds);
       flops += flopsOfARun(row);
       kernels += row.seconds;
+      onOne += static_cast<double>(row.profile.busy_ns);
+      onMany += static_cast<double>(row.profile.busy_ns) /
+                reachableSpeedup(row.profile);
       barriers += static_cast<double>(row.profile.parallel_launches) / runs;
     }
     // Each kernel's fastest run is not the same, so this can be a little less
@@ -75,6 +92,11 @@ public:
           "arithmetic of a run: %.6g GFLOP, %.1f GFLOP/s, %.1f %% of peak\n",
           flops / 1e9, flops / runSeconds / 1e9,
           100 * flops / runSeconds / 1e9 / peak.gflops);
+    // Of the kernels' own time: barriers and shared memory are not in it.
+    fprintf(file,
+            "parallel slack: the extents allow %d threads to be %.1f "
+            "times as fast as one\n",
+            manyThreads, onMany > 0 ? onOne / onMany : 1.0);
   }
 
 private:
@@ -93,9 +115,12 @@ private:
     double busy = 100 * static_cast<double>(profile.busy_ns) /
                   std::max(static_cast<double>(profile.ns) * threads, 1.0);
     double launches = static_cast<double>(profile.launches) / runs;
-    fprintf(file, "%6u %10.1f %6.1f %8.1f %8.1f %8.0f", row.kernel,
+    double extent = static_cast<double>(profile.extent) /
+                    static_cast<double>(profile.launches);
+    fprintf(file, "%6u %10.1f %6.1f %8.1f %8.1f %8.0f %8.0f %6.1f", row.kernel,
             row.seconds * 1e6, 100 * row.seconds / runSeconds, launches,
-            static_cast<double>(profile.parallel_launches) / runs, busy);
+            static_cast<double>(profile.parallel_launches) / runs, busy, extent,
+            reachableSpeedup(profile));
     if (named)
       printNames(row, row.seconds / launches);
     fprintf(file, "\n");

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "tools/marver-compile/IreeFlags.h"
+#include <algorithm>
 #include <iostream>
 #include <optional>
 #include <span>
@@ -67,10 +68,28 @@ bool isGiven(const std::string &name, const std::string &value) {
          name == "output-format";
 }
 
+/// The oldest CPU of the architecture in --iree-llvmcpu-target-triple.
+const char *baselineOf(const std::vector<std::string> &arguments) {
+  for (const std::string &argument : arguments)
+    if (argument.starts_with("--iree-llvmcpu-target-triple=aarch64") ||
+        argument.starts_with("--iree-llvmcpu-target-triple=arm64"))
+      return "aarch64";
+  return "x86-64-v3";
+}
+
+bool namesCpu(const std::vector<std::string> &arguments) {
+  return std::any_of(
+      arguments.begin(), arguments.end(), [](const std::string &argument) {
+        return argument.starts_with("--target-cpu=") ||
+               argument.starts_with("--iree-llvmcpu-target-cpu=");
+      });
+}
+
 /// The flag in our terms; empty if it is left out, nullopt if it is none of
-/// IREE's.
-std::optional<std::string> translate(const std::string &name,
-                                     const std::string &value) {
+/// IREE's. All `arguments` matter to those that name the target together.
+std::optional<std::string>
+translate(const std::string &name, const std::string &value,
+          const std::vector<std::string> &arguments) {
   auto leaveOut = [&](const std::string &why) {
     std::cerr << "marver-compile: warning: --" << name
               << (value.empty() ? "" : "=" + value) << ": left out: " << why
@@ -91,7 +110,7 @@ std::optional<std::string> translate(const std::string &name,
     const std::string ours = found;
     // IREE's generic is the oldest CPU of the architecture.
     if (ours == "target-cpu" && value == "generic")
-      return "--target-cpu=x86-64-v3";
+      return std::string("--target-cpu=") + baselineOf(arguments);
     return "--" + ours + (ours == "time" || value.empty() ? "" : "=" + value);
   }
   if (name == "iree-hal-target-device" || name == "iree-hal-target-backends" ||
@@ -99,6 +118,10 @@ std::optional<std::string> translate(const std::string &name,
     return leaveOut("marver compiles for the CPU");
   if (name == "iree-llvmcpu-target-cpu-features")
     return leaveOut("--target-cpu says which instructions there are");
+  if (name == "iree-llvmcpu-target-triple" && value.find("linux") != value.npos)
+    return namesCpu(arguments)
+               ? ""
+               : std::string("--target-cpu=") + baselineOf(arguments);
   if (name == "compile-from")
     return leaveOut("marver starts at the model");
   if (name.starts_with("iree-"))
@@ -126,7 +149,8 @@ translateIreeFlags(const std::vector<std::string> &arguments) {
     }
     std::optional<std::string> ours = translate(
         argument.substr(2, equals == std::string::npos ? equals : equals - 2),
-        equals == std::string::npos ? "" : argument.substr(equals + 1));
+        equals == std::string::npos ? "" : argument.substr(equals + 1),
+        arguments);
     if (!ours)
       result.push_back(argument);
     else if (!ours->empty())

@@ -116,7 +116,7 @@ int main(int argc, char **argv) {
                  "model's name with .mv, in the current folder");
   app.add_option("--target-cpu", options.targetCpu,
                  "CPU to compile for: host (default), x86-64-v3, x86-64-v4, "
-                 "znver5, ...");
+                 "znver5, ..., aarch64, neoverse-n1, apple-m1, ...");
   app.add_option("-O", level, "0: quick to compile, 2: fast (default)")
       ->check(CLI::IsMember({"0", "2"}));
   app.add_option(

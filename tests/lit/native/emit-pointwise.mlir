@@ -1,5 +1,6 @@
 // RUN: marver-opt %s '--mv-emit-kernels=target-cpu=x86-64-v4' | FileCheck %s
 // RUN: marver-opt %s '--mv-emit-kernels=target-cpu=x86-64-v3' | FileCheck %s --check-prefix=V3
+// RUN: marver-opt %s '--mv-emit-kernels=target-cpu=neoverse-n1' | FileCheck %s --check-prefix=NEON
 
 #id = affine_map<(i, j) -> (i, j)>
 
@@ -20,6 +21,11 @@
 // V3:            to %c40_i64 step %c8_i64
 // V3-NOT:        masked
 // V3-LABEL:    func.func @flat(
+// NEON-LABEL:  func.func @bias_relu(
+// NEON:          to %c40_i64 step %c4_i64
+// NEON:            llvm.load %{{.*}} {alignment = 4 : i64} : !llvm.ptr -> vector<4xf32>
+// NEON-NOT:      masked
+// NEON-LABEL:  func.func @flat(
 mv.kernel @bias_relu "pointwise" {} buffers [memref<4x40xf32>, memref<40xf32>, memref<4x40xf32>] {
 ^bb0(%x: tensor<4x40xf32>, %b: tensor<40xf32>):
   %e = tensor.empty() : tensor<4x40xf32>

@@ -337,6 +337,17 @@ void expectResult(const KernelCase &kernel, llvm::StringRef cpu,
   EXPECT_EQ(wrong, 0);
 }
 
+static bool isFusedMultiplyAdd(llvm::StringRef instruction) {
+  return instruction.starts_with("vfmadd") || instruction.starts_with("fmla");
+}
+
+static bool isVectorOnStack(llvm::StringRef instruction) {
+  auto [name, operands] = instruction.split('\t');
+  if (operands.contains("(%rsp"))
+    return operands.contains("%zmm") || operands.contains("%ymm");
+  return operands.contains("[sp") && operands.starts_with("q");
+}
+
 std::vector<std::string> spillsInInnerLoops(llvm::StringRef assembly) {
   // A loop is what lies between a label and a later jump back to it; an
   // innermost one has no other label inside.
@@ -353,14 +364,15 @@ std::vector<std::string> spillsInInnerLoops(llvm::StringRef assembly) {
       continue;
     }
     body.push_back(text);
-    if (label.empty() || !text.starts_with("j") || !text.ends_with(label))
+    // x86's jumps, AArch64's b.cond, cbz, tbz and the like.
+    bool isJump = text.starts_with("j") || text.starts_with("b") ||
+                  text.starts_with("cb") || text.starts_with("tb");
+    if (label.empty() || !isJump || !text.ends_with(label))
       continue;
-    bool hasFma = llvm::any_of(
-        body, [](llvm::StringRef l) { return l.starts_with("vfmadd"); });
-    if (hasFma)
-      for (llvm::StringRef l : body)
-        if (l.contains("(%rsp") && (l.contains("%zmm") || l.contains("%ymm")))
-          spills.push_back(l.str());
+    if (llvm::any_of(body, isFusedMultiplyAdd))
+      for (llvm::StringRef instruction : body)
+        if (isVectorOnStack(instruction))
+          spills.push_back(instruction.str());
     label = "";
   }
   return spills;

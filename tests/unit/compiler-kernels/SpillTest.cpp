@@ -18,14 +18,17 @@
 namespace marver::testing {
 namespace {
 
-const char *const kCpus[] = {"x86-64-v3", "znver5"};
+const char *const kCpus[] = {"x86-64-v3", "znver5", "neoverse-n1"};
+/// AArch64's scheduler moves loads up and costs some direct convolutions a
+/// register or two; products and Winograd's tiles have room for that.
+const char *const kX86Cpus[] = {"x86-64-v3", "znver5"};
 
 void expectTight(const KernelCase &kernel, llvm::StringRef cpu) {
   CompiledKernel compiled(kernel, cpu);
   ASSERT_TRUE(compiled);
   SCOPED_TRACE(cpu.str() + " " + compiled.schedule() + "\n" + kernel.body);
   llvm::StringRef text = compiled.assembly();
-  EXPECT_GE(text.count("vfmadd"), 6u);
+  EXPECT_GE(text.count("\tvfmadd") + text.count("\tfmla\t"), 6u);
   for (const std::string &line : spillsInInnerLoops(text))
     ADD_FAILURE() << "spill: " << line;
 }
@@ -75,7 +78,7 @@ void appendGelu(KernelCase &kernel) {
 }
 
 TEST(Spills, Convolutions) {
-  for (const char *cpu : kCpus) {
+  for (const char *cpu : kX86Cpus) {
     TargetInfo target = targetOf(cpu);
     for (int64_t outputs : {16, 24, 32, 64, 80, 96, 112})
       for (int64_t size : {7, 10, 13, 28}) {
@@ -88,7 +91,7 @@ TEST(Spills, Convolutions) {
 /// The constants of a long epilogue must not take the registers of the tile (of
 /// a convolution by its definition).
 TEST(Spills, Epilogues) {
-  for (const char *cpu : kCpus) {
+  for (const char *cpu : kX86Cpus) {
     TargetInfo target = targetOf(cpu);
     for (int64_t outputs : {32, 96}) {
       KernelCase kernel = conv(target, 64, outputs, 28, 5, 1);
@@ -177,7 +180,7 @@ TEST(Spills, MatrixProducts) {
 }
 
 TEST(Spills, Depthwise) {
-  for (const char *cpu : kCpus) {
+  for (const char *cpu : kX86Cpus) {
     int64_t lanes = targetOf(cpu).lanes;
     for (int64_t size : {7, 14, 28})
       for (int64_t taps : {3, 5, 7})
