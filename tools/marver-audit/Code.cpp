@@ -29,23 +29,28 @@ using namespace llvm;
 namespace marver::audit {
 namespace {
 
-/// Beginnings of LLVM's names of instructions that no computation has.
-constexpr StringLiteral kForbidden[] = {
-    // x86: input and output, system calls, privileged ones, debugging
-    "INS", "OUTS", "IN8", "IN16", "IN32", "OUT8", "OUT16", "OUT32", "SYSCALL",
-    "SYSENTER", "SYSEXIT", "SYSRET", "INT", "IRET", "HLT", "CLI", "STI", "LGDT",
-    "LIDT", "LLDT", "LTR", "WRMSR", "RDMSR", "WBINVD", "INVD", "INVLPG", "LRET",
-    "FARCALL", "FARJMP", "XLAT", "ENTER", "LOOP", "JRCXZ", "JECXZ", "ARPL",
-    "PUSH64i", "PUSH16", "PUSHF", "POPF", "CMPSB", "CMPSW", "CMPSL", "CMPSQ",
-    "SCAS", "LODS", "VMCALL", "VMRUN", "RDTSC", "CPUID", "MOV64sr", "MOV64rs",
-    // AArch64
-    "SVC", "HVC", "SMC", "HLT", "MSR", "ERET", "DCPS"};
+// Beginnings of LLVM's names of instructions that no computation has: input and
+// output, system calls, privileged ones, debugging.
+constexpr StringLiteral kX86Forbidden[] = {
+    "INS",     "OUTS",    "IN8",      "IN16",    "IN32",   "OUT8",  "OUT16",
+    "OUT32",   "SYSCALL", "SYSENTER", "SYSEXIT", "SYSRET", "INT",   "IRET",
+    "HLT",     "CLI",     "STI",      "LGDT",    "LIDT",   "LLDT",  "LTR",
+    "WRMSR",   "RDMSR",   "WBINVD",   "INVD",    "INVLPG", "LRET",  "FARCALL",
+    "FARJMP",  "XLAT",    "ENTER",    "LOOP",    "JRCXZ",  "JECXZ", "ARPL",
+    "PUSH64i", "PUSH16",  "PUSHF",    "POPF",    "CMPSB",  "CMPSW", "CMPSL",
+    "CMPSQ",   "SCAS",    "LODS",     "VMCALL",  "VMRUN",  "RDTSC", "CPUID",
+    "MOV64sr", "MOV64rs"};
+constexpr StringLiteral kArmForbidden[] = {"SVC", "HVC",  "SMC", "HLT",
+                                           "MSR", "ERET", "DCPS"};
 
 /// INS also starts INSERTPS, LOOP nothing else; what is meant and what is not.
-bool isForbidden(StringRef name) {
+bool isForbidden(uint16_t arch, StringRef name) {
+  if (arch == MV_ARCH_AARCH64)
+    return any_of(kArmForbidden,
+                  [&](StringRef start) { return name.starts_with(start); });
   if (name.starts_with("INSERT") || name == "INT3")
     return false;
-  return any_of(kForbidden,
+  return any_of(kX86Forbidden,
                 [&](StringRef start) { return name.starts_with(start); });
 }
 
@@ -103,7 +108,7 @@ Error checkCode(uint16_t arch, ArrayRef<uint8_t> text,
     }
     starts[position] = true;
     StringRef name = instructions->getName(instruction.getOpcode());
-    if (isForbidden(name))
+    if (isForbidden(arch, name))
       found(position, size,
             ("instruction " + name + ", which no kernel needs").str());
     for (const MCOperand &operand : instruction)

@@ -279,6 +279,24 @@ TEST(AuditCode, RefusesEverythingElse) {
   }
 }
 
+/// AArch64's insertions of lanes begin like x86's input and output.
+TEST(AuditCode, KnowsArchitecturesApart) {
+  struct {
+    std::vector<uint8_t> code;
+    int findings;
+  } cases[] = {
+      {{0xa7, 0x04, 0x18, 0x6e, 0xc0, 0x03, 0x5f, 0xd6}, 0}, // mov v7.d[1]; ret
+      {{0x01, 0x00, 0x00, 0xd4, 0xc0, 0x03, 0x5f, 0xd6}, 1}, // svc #0; ret
+  };
+  for (const auto &c : cases) {
+    int findings = 0;
+    ASSERT_FALSE(errorToBool(
+        checkCode(MV_ARCH_AARCH64, c.code, {0},
+                  [&](size_t, size_t, const std::string &) { ++findings; })));
+    EXPECT_EQ(findings, c.findings);
+  }
+}
+
 TEST(AuditVocabulary, ReadsMlir) {
   const char text[] =
       "func.func @forward(%arg0: tensor<1xf32>) loc(\"my/net.py\":1:1)";
