@@ -18,6 +18,7 @@
 #include "compiler/ir/States.h"
 #include "compiler/native/Native.h"
 #include "compiler/native/Target.h"
+#include "marver/abi.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
@@ -144,6 +145,13 @@ public:
     pipeline.target = *target;
     pipeline.optimization = options.optimization;
     pipeline.weights = options.weights;
+    pipeline.bf16Contractions = options.bf16Contractions;
+    if (options.bf16Contractions &&
+        !(target->cpuFeatures & MV_X86_AVX512_BF16 &&
+          target->arch == MV_ARCH_X86_64))
+      return usage("--precision=bf16 needs a CPU with avx512_bf16, which " +
+                   options.targetCpu +
+                   " has not; --weights=bf16 works on every CPU");
     pipeline.convolutions = {options.exactConvolutions,
                              options.storeWinogradWeights};
     for (const std::string &folder :

@@ -10,6 +10,7 @@
 #include "compiler/driver/Locations.h"
 #include "compiler/ir/Constants.h"
 #include "compiler/ir/MvDialect.h"
+#include "compiler/ir/PackedWeights.h"
 #include "compiler/ir/States.h"
 #include "compiler/native/HostLowering.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -249,7 +250,9 @@ int64_t flopsOf(mv::KernelOp kernel) {
     };
     TypeSwitch<Operation *>(&op)
         .Case([&](mv::PackedConvOp conv) { // panel x taps x c x NR
-          add(2 * taps(conv.getFilter(), 1));
+          add(2 * taps(conv.getFilter(), 1) /
+              (reductionGroup(conv) > 1 ? panelWidth(conv) : 1) *
+              reductionGroup(conv));
         })
         .Case([&](mv::WinogradConvOp conv) { // as the definition does it
           int64_t window = conv.getWindow();

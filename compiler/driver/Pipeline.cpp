@@ -69,7 +69,7 @@ static void buildGraphPipeline(OpPassManager &manager,
                                const PipelineOptions &options) {
   GraphOptions graph;
   graph.optimizationLevel = options.optimization;
-  graph.weights = options.weights;
+  graph.weights = options.bf16Contractions ? "bf16-pairs" : options.weights;
   marver::buildGraphPipeline(manager, options.target, graph);
 }
 

@@ -30,6 +30,8 @@ struct PipelineOptions {
   int optimization = 2;
   /// What contractions' weights are stored as: bf16, int8, or empty (f32).
   std::string weights;
+  /// Contractions multiply bf16 operands; `weights` is bf16.
+  bool bf16Contractions = false;
   /// How convolutions may be computed.
   ConvolutionOptions convolutions;
 };

@@ -38,6 +38,23 @@ static bool isSize(Type type) {
           (shaped.hasStaticShape() && shaped.getNumElements() <= maxElements));
 }
 
+/// Whether a contraction reads `op`'s result as its weights, possibly through
+/// other operations. Weights are worth their size: kernels for them need
+/// constants, and a dequantization that is undone (RaiseQuantized.cpp) costs
+/// nothing in the end.
+static bool makesWeights(Operation *op) {
+  constexpr int kMostSteps = 16;
+  for (int step = 0; step < kMostSteps; ++step) {
+    if (op->getNumResults() != 1 || !op->hasOneUse())
+      return false;
+    OpOperand &use = *op->use_begin();
+    op = use.getOwner();
+    if (isa<mv::ConvOp, mv::MatmulOp>(op))
+      return use.getOperandNumber() == 1;
+  }
+  return false;
+}
+
 namespace {
 
 struct FoldConstants : PassWrapper<FoldConstants, OperationPass<func::FuncOp>> {
@@ -68,7 +85,10 @@ struct FoldConstants : PassWrapper<FoldConstants, OperationPass<func::FuncOp>> {
         return WalkResult::advance();
       if (sizesOnly && !llvm::all_of(op->getResultTypes(), isSize))
         return WalkResult::advance();
-      std::optional<SmallVector<TypedAttr>> values = evaluate(op);
+      EvaluateLimits limits;
+      if (makesWeights(op))
+        limits.maxGrowth = int64_t(1) << 40;
+      std::optional<SmallVector<TypedAttr>> values = evaluate(op, limits);
       if (!values)
         return WalkResult::advance();
       builder.setInsertionPoint(op);

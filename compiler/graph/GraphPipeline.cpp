@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/graph/Passes.h"
+#include "compiler/graph/PrecisionPasses.h"
 #include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -47,12 +48,17 @@ void marver::buildGraphPipeline(OpPassManager &manager,
     pm.addPass(createBoundAttentionPass());
     pm.addPass(createWidenContractionsPass());
     pm.addPass(createFoldConstantsPass());
+    pm.addPass(createRaiseQuantizedPass(target));
     pm.addPass(createFoldSpaceToDepthPass());
     pm.addPass(createFoldAffinePass());
     pm.addPass(createPackMatmulPass(target));
     pm.addPass(createLayoutPass(target, options.explainLayout));
-    if (!options.weights.empty())
-      pm.addPass(createNarrowWeightsPass(options.weights));
+    if (!options.weights.empty()) {
+      const bool inPairs = options.weights == "bf16-pairs";
+      pm.addPass(createNarrowWeightsPass(inPairs ? "bf16" : options.weights));
+      if (inPairs)
+        pm.addPass(createPairContractionsPass(target));
+    }
     pm.addPass(createResolveDimsPass());
     cleanUp();
   }
@@ -75,5 +81,7 @@ void marver::registerGraphPasses() {
   registerPass([] { return createPackMatmulPass({}); });
   registerPass([] { return createLayoutPass({}); });
   registerPass([] { return createNarrowWeightsPass("bf16"); });
+  registerPass([] { return createPairContractionsPass({}); });
+  registerPass([] { return createRaiseQuantizedPass({}); });
   registerPass([] { return createVerifyGraphPass(); });
 }

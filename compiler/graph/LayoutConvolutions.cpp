@@ -7,6 +7,7 @@
 
 #include "compiler/graph/LayoutRewriter.h"
 #include "compiler/graph/Packing.h"
+#include "compiler/ir/PackedWeights.h"
 #include "compiler/kernels/Schedule.h"
 #include <numeric>
 
@@ -51,7 +52,8 @@ int64_t LayoutRewriter::panelWidth(mv::ConvOp op, int64_t outputs,
   ArrayRef<int64_t> filter = typeOf(op.getFilter()).getShape();
   ContractionShape shape;
   shape.outputs = outputs;
-  shape.reduction = inputs;
+  shape.reduction = llvm::divideCeilSigned(
+      inputs, reductionGroup(typeOf(op.getInput()).getElementType()));
   for (int64_t taps : filter.drop_front(2))
     shape.reduction *= taps;
   shape.batch = result[0];
@@ -61,8 +63,8 @@ int64_t LayoutRewriter::panelWidth(mv::ConvOp op, int64_t outputs,
         ShapedType::isDynamic(size) || ShapedType::isDynamic(shape.rows)
             ? ShapedType::kDynamic
             : shape.rows * size;
-  shape.pixelStrideBytes =
-      (inputBlocked ? lanes : 1) * 4 * op.getStrides().back();
+  shape.pixelStrideBytes = (inputBlocked ? lanes : 1) * op.getStrides().back() *
+                           elementBytes(typeOf(op.getInput()).getElementType());
   return choosePanelWidth(shape, target);
 }
 
@@ -74,7 +76,10 @@ Value LayoutRewriter::makeDense(mv::ConvOp op, const ConstantData &filter) {
   bool inputBlocked = isBlocked(op.getInput()) || inputs >= lanes;
   Value input = paddedInput(op, inputBlocked);
   int64_t width = panelWidth(op, outputs, inputs, inputBlocked);
-  Value packed = constant(op.getFilter().getLoc(), packFilter(filter, width));
+  ElementsAttr panels = packFilter(filter, width);
+  if (int64_t group = reductionGroup(typeOf(input).getElementType()); group > 1)
+    panels = groupPacked(*getConstantData(panels), group);
+  Value packed = constant(op.getFilter().getLoc(), panels);
   if (explain)
     op.emitRemark() << "blocked: dense convolution, input "
                     << (inputBlocked ? "blocked" : "plain (few channels)")
@@ -152,9 +157,14 @@ Value LayoutRewriter::makeGrouped(mv::ConvOp op, const ConstantData &filter) {
 
 bool LayoutRewriter::rewriteConv(mv::ConvOp op) {
   RankedTensorType inType = typeOf(op.getInput());
-  if (!hasVectorContraction(inType.getElementType()) ||
-      typeOf(op.getFilter()).getElementType() != inType.getElementType() ||
-      typeOf(op.getResult()).getElementType() != inType.getElementType())
+  Type element = inType.getElementType();
+  Type resultElement = typeOf(op.getResult()).getElementType();
+  const bool isQuantized = element.isInteger(8) &&
+                           resultElement.isInteger(32) && op.getGroups() == 1 &&
+                           inType.getDimSize(1) >= lanes;
+  if ((!isQuantized &&
+       (!hasVectorContraction(element) || resultElement != element)) ||
+      typeOf(op.getFilter()).getElementType() != element)
     return keep(op, "no vector kernels for this element type");
   std::optional<ConstantData> filter = getConstantData(op.getFilter());
   if (!filter || (op.getBias() && !getConstantData(op.getBias())))

@@ -132,6 +132,31 @@ ElementsAttr marver::packMatrix(const ConstantData &matrix, bool transposed,
   });
 }
 
+ElementsAttr marver::groupPacked(const ConstantData &packed, int64_t group) {
+  ArrayRef<int64_t> shape = packed.type.getShape();
+  Type element = packed.type.getElementType();
+  int64_t bytes = elementBytes(element);
+  int64_t rank = packed.type.getRank();
+  int64_t steps = shape[rank - 2], width = shape[rank - 1];
+  int64_t groups = llvm::divideCeilSigned(steps, group);
+  SmallVector<int64_t> grouped(shape.drop_back(2));
+  grouped.append({groups, width, group});
+  auto type = RankedTensorType::get(grouped, element);
+  int64_t outer = elementCount(packed.type) / (steps * width);
+  return makeConstant(type, [&](MutableArrayRef<char> out) {
+    memset(out.data(), 0, out.size());
+    for (int64_t i = 0; i < outer; ++i)
+      for (int64_t k = 0; k < steps; ++k)
+        for (int64_t n = 0; n < width; ++n) {
+          int64_t from = packed.isSplat ? 0 : (i * steps + k) * width + n;
+          int64_t to =
+              ((i * groups + k / group) * width + n) * group + k % group;
+          memcpy(out.data() + to * bytes, packed.bytes.data() + from * bytes,
+                 bytes);
+        }
+  });
+}
+
 ElementsAttr marver::blockConstant(const ConstantData &data, int64_t dim,
                                    int64_t lanes) {
   ArrayRef<int64_t> shape = data.type.getShape();

@@ -32,6 +32,10 @@ mlir::ElementsAttr packDepthwiseFilter(const ConstantData &filter,
 mlir::ElementsAttr packMatrix(const ConstantData &matrix, bool transposed,
                               int64_t width, llvm::ArrayRef<double> scale);
 
+/// Packed weights [...][c][NR] in groups of `group` steps of the reduction,
+/// [...][ceil(c / group)][NR][group], zero beyond c.
+mlir::ElementsAttr groupPacked(const ConstantData &packed, int64_t group);
+
 /// A constant with dim `dim` cut into blocks of `lanes`, which become the last
 /// dim; zero beyond the end.
 mlir::ElementsAttr blockConstant(const ConstantData &data, int64_t dim,

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/ir/MvDialect.h"
+#include "compiler/ir/PackedWeights.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/STLExtras.h"
@@ -529,11 +530,36 @@ SuppressOp::reifyResultShapes(OpBuilder &b,
 /// Lanes of a blocked tensor: its last dim.
 static int64_t lanesOf(Value blocked) { return shapeOf(blocked).back(); }
 
+/// Element types of a contraction with packed weights, and the groups of its
+/// reduction.
+static LogicalResult verifyPacked(Operation *op, int64_t group,
+                                  RankedTensorType weights) {
+  Type element = weights.getElementType();
+  Type input =
+      cast<RankedTensorType>(op->getOperand(0).getType()).getElementType();
+  Type result =
+      cast<RankedTensorType>(op->getResult(0).getType()).getElementType();
+  if (group == 1)
+    return success();
+  if (element != input || (group == 2 && !result.isF32()) ||
+      (group == 4 && !result.isInteger(32)))
+    return op->emitOpError("multiplies bf16 to f32 or i8 to i32, not ")
+           << input << " and " << element << " to " << result;
+  if (weights.getShape().back() != group)
+    return op->emitOpError("weights must be in groups of ") << group;
+  return success();
+}
+
 LogicalResult PackedConvOp::verify() {
-  int64_t spatial = getSpatialRank();
+  int64_t spatial = getSpatialRank(), group = reductionGroup(*this);
   ArrayRef<int64_t> in = shapeOf(getInput()), filter = shapeOf(getFilter());
-  if (static_cast<int64_t>(filter.size()) != spatial + 3)
+  if (static_cast<int64_t>(filter.size()) != spatial + 3 + (group > 1))
     return emitOpError("filter must be panel x taps x channel x lane");
+  if (failed(verifyPacked(*this, group,
+                          cast<RankedTensorType>(getFilter().getType()))))
+    return failure();
+  if (group > 1 && (!getInputBlocked() || lanesOf(getInput()) % group))
+    return emitOpError("groups of channels need a blocked input");
   if (failed(verifyWindow(*this, spatial, filter.slice(1, spatial),
                           getStrides(), getDilations())))
     return failure();
@@ -541,12 +567,12 @@ LogicalResult PackedConvOp::verify() {
     return emitOpError("result must be blocked");
   int64_t lanes = lanesOf(getResult());
   int64_t inChannels = getInChannels(), outChannels = getOutChannels();
-  if (filter[spatial + 1] != inChannels)
+  if (filter[spatial + 1] != llvm::divideCeilSigned(inChannels, group))
     return emitOpError("filter holds ")
-           << filter[spatial + 1] << " channels, not " << inChannels;
-  if (filter.back() % lanes)
+           << filter[spatial + 1] * group << " channels, not " << inChannels;
+  if (panelWidth(*this) % lanes)
     return emitOpError("panels must be whole blocks of ") << lanes;
-  if (filter[0] * filter.back() < outChannels)
+  if (filter[0] * panelWidth(*this) < outChannels)
     return emitOpError("panels hold too few outputs");
   int64_t wantChannels = getInputBlocked()
                              ? llvm::divideCeil(inChannels, lanesOf(getInput()))
@@ -732,12 +758,17 @@ DepthwiseConvOp::reifyResultShapes(OpBuilder &b,
 LogicalResult PackedMatmulOp::verify() {
   int64_t rank = rankOf(getLhs());
   ArrayRef<int64_t> lhs = shapeOf(getLhs()), rhs = shapeOf(getRhs());
-  if (rank < 2 || rhs.size() != 3)
+  int64_t group = reductionGroup(*this);
+  if (rank < 2 || rhs.size() != (group > 1 ? 4U : 3U))
     return emitOpError("lhs must have rank 2 or more, rhs be panel x K x lane");
-  if (differs(lhs[rank - 1], rhs[1]))
-    return emitOpError("contracts ") << lhs[rank - 1] << " with " << rhs[1];
+  if (failed(verifyPacked(*this, group,
+                          cast<RankedTensorType>(getRhs().getType()))))
+    return failure();
+  if (differs(lhs[rank - 1], rhs[1] * group))
+    return emitOpError("contracts ")
+           << lhs[rank - 1] << " with " << rhs[1] * group;
   int64_t columns = getColumns();
-  if (rhs[0] * rhs[2] < columns)
+  if (rhs[0] * panelWidth(*this) < columns)
     return emitOpError("panels hold too few columns");
   if (getBias() &&
       (rankOf(getBias()) != 1 || differs(shapeOf(getBias())[0], columns)))

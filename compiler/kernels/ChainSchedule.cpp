@@ -13,6 +13,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "compiler/ir/PackedWeights.h"
 #include "compiler/kernels/Schedule.h"
 #include "llvm/ADT/bit.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -69,7 +70,7 @@ std::optional<KernelChoice> chooseConvDepthwise(
       cast<DenseI64ArrayAttr>(depthwiseChoice.schedule.get("tile"))
           .asArrayRef();
   int64_t lanes = target.lanes;
-  int64_t vectors = filter.getShape().back() / lanes;
+  int64_t vectors = panelWidth(conv) / lanes;
   int64_t panels = filter.getShape().front();
   int64_t blocks = map.getShape()[1];
   if (tile[0] != 1 ||

@@ -12,6 +12,7 @@
 #include "compiler/kernels/Schedule.h"
 #include "compiler/ir/Constants.h"
 #include "compiler/ir/MvDialect.h"
+#include "compiler/ir/PackedWeights.h"
 #include "compiler/kernels/CostModel.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -253,15 +254,29 @@ bool haveVectorContraction(std::initializer_list<RankedTensorType> types) {
   });
 }
 
+/// Whether there are vector kernels for packed weights and an input and a
+/// result of these types (see mv.packed_conv).
+bool havePackedContraction(RankedTensorType input, RankedTensorType weights,
+                           RankedTensorType result) {
+  Type element = weights.getElementType();
+  switch (reductionGroup(input.getElementType())) {
+  case 2:
+    return element.isBF16() && result.getElementType().isF32();
+  case 4:
+    return element.isInteger(8) && result.getElementType().isInteger(32);
+  default:
+    return haveVectorContraction({input, result}) && isWeightType(element);
+  }
+}
+
 std::optional<KernelChoice> chooseConv(mv::PackedConvOp op,
                                        const TargetInfo &target) {
   auto input = cast<RankedTensorType>(op.getInput().getType());
   auto filter = cast<RankedTensorType>(op.getFilter().getType());
   auto result = cast<RankedTensorType>(op.getResult().getType());
-  if (!haveVectorContraction({input, result}) ||
-      !isWeightType(filter.getElementType()) || !filter.hasStaticShape() ||
-      result.getShape().back() != target.lanes ||
-      filter.getShape().back() % target.lanes != 0)
+  if (!havePackedContraction(input, filter, result) ||
+      !filter.hasStaticShape() || result.getShape().back() != target.lanes ||
+      panelWidth(op) % target.lanes != 0)
     return std::nullopt;
   ContractionShape shape = contractionShape(op, target);
   int64_t spatial = op.getSpatialRank();
@@ -273,7 +288,7 @@ std::optional<KernelChoice> chooseConv(mv::PackedConvOp op,
           ? ceilDiv(op.getInChannels(), target.lanes) * target.lanes
           : op.getInChannels();
   bytes.inputRow = guess(shape.width, 256) * op.getStrides().back() * strideH *
-                   inChannels * 4;
+                   inChannels * elementBytes(input.getElementType());
   // The rows of a window and the blocks of its channels are far apart: of a map
   // that the L2 cache does not hold, the hardware fetches them too late.
   bool prefetchRows =
@@ -282,10 +297,11 @@ std::optional<KernelChoice> chooseConv(mv::PackedConvOp op,
   return KernelChoice{
       "contraction",
       scheduleContraction(
-          op.getContext(), shape, filter.getShape().back(),
-          filter.getShape().front(), bytes,
+          op.getContext(), shape, panelWidth(op), filter.getShape().front(),
+          bytes,
           op.getInputBlocked()
-              ? std::min<int64_t>(op.getInChannels(), target.lanes)
+              ? std::min<int64_t>(op.getInChannels(), target.lanes) /
+                    reductionGroup(op)
               : int64_t(op.getInChannels()),
           prefetchRows, target)};
 }
@@ -295,9 +311,8 @@ std::optional<KernelChoice> choosePackedMatmul(mv::PackedMatmulOp op,
   auto lhs = cast<RankedTensorType>(op.getLhs().getType());
   auto rhs = cast<RankedTensorType>(op.getRhs().getType());
   auto result = cast<RankedTensorType>(op.getResult().getType());
-  if (!haveVectorContraction({lhs, result}) ||
-      !isWeightType(rhs.getElementType()) || !rhs.hasStaticShape() ||
-      rhs.getShape().back() % target.lanes != 0)
+  if (!havePackedContraction(lhs, rhs, result) || !rhs.hasStaticShape() ||
+      panelWidth(op) % target.lanes != 0)
     return std::nullopt;
   ContractionShape shape;
   shape.outputs = op.getColumns();
@@ -305,13 +320,14 @@ std::optional<KernelChoice> choosePackedMatmul(mv::PackedMatmulOp op,
   shape.width = lhs.getRank() > 1 ? lhs.getShape()[lhs.getRank() - 2] : 1;
   shape.batch =
       product(lhs.getShape().drop_back(std::min<int64_t>(lhs.getRank(), 2)));
-  shape.pixelStrideBytes = shape.reduction * 4;
+  shape.pixelStrideBytes =
+      shape.reduction * reductionGroup(op) * elementBytes(lhs.getElementType());
   ContractionBytes bytes;
   bytes.weights = elementCount(rhs) * elementBytes(rhs.getElementType());
-  bytes.inputRow = guess(shape.width, 256) * shape.reduction * 4;
+  bytes.inputRow = guess(shape.width, 256) * shape.pixelStrideBytes;
   return KernelChoice{
       "contraction",
-      scheduleContraction(op.getContext(), shape, rhs.getShape().back(),
+      scheduleContraction(op.getContext(), shape, panelWidth(op),
                           rhs.getShape().front(), bytes, shape.reduction,
                           /*prefetchRows=*/false, target)};
 }
@@ -476,7 +492,8 @@ ContractionShape contractionShape(mv::PackedConvOp op,
   ArrayRef<int64_t> taps = filter.getShape().slice(1, spatial);
   ContractionShape shape;
   shape.outputs = op.getOutChannels();
-  shape.reduction = product(taps) * op.getInChannels();
+  shape.reduction =
+      product(taps) * ceilDiv(op.getInChannels(), reductionGroup(op));
   shape.width = out.back();
   shape.rows = spatial > 1 ? out[spatial - 2] : 1;
   shape.batch = product(out.drop_back(std::min<int64_t>(spatial, 2)));
@@ -485,7 +502,10 @@ ContractionShape contractionShape(mv::PackedConvOp op,
                     ? ShapedType::kDynamic
                     : shape.batch * batch;
   shape.pixelStrideBytes =
-      op.getStrides().back() * 4 * (op.getInputBlocked() ? target.lanes : 1);
+      op.getStrides().back() *
+      elementBytes(
+          cast<RankedTensorType>(op.getInput().getType()).getElementType()) *
+      (op.getInputBlocked() ? target.lanes : 1);
   return shape;
 }
 

@@ -14,6 +14,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/ir/MvDialect.h"
+#include "compiler/ir/PackedWeights.h"
 #include "compiler/kernels/CostModel.h"
 #include "compiler/kernels/WinogradAlgorithm.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -149,7 +150,7 @@ std::optional<WinogradChoice> chooseWinograd(Operation *anchor,
   bool isPlain = !op.getInputBlocked();
   if (rank > 2 || (isPlain && rank != 2) || !isAll(op.getStrides(), stride) ||
       !isAll(op.getDilations(), 1) || !isAll(taps, window) || stride > 2 ||
-      window != (isPlain ? 3 * stride : 3) ||
+      window != (isPlain ? 3 * stride : 3) || reductionGroup(op) != 1 ||
       !isWeightType(filter.getElementType()) ||
       !hasVectorContraction(result.getElementType()) ||
       result.getShape().back() != target.lanes)

@@ -103,7 +103,8 @@ int main(int argc, char **argv) {
                "marver-compile"};
   CompileOptions options;
   std::vector<std::string> graphs, shapes, specializations, parameters;
-  std::string level = "2", sidecar, winogradWeights = "made", weights = "f32";
+  std::string level = "2", sidecar, winogradWeights = "made", weights = "f32",
+              precision = "f32";
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option(
          "model", graphs,
@@ -125,6 +126,11 @@ int main(int argc, char **argv) {
          "int8 (a scale for each output); arithmetic stays f32, and the "
          "rounding error is printed")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+  app.add_option("--precision", precision,
+                 "f32 (default), or bf16: matrix products and convolutions "
+                 "multiply bf16 weights and inputs and add in f32; for CPUs "
+                 "with avx512_bf16")
+      ->check(CLI::IsMember({"f32", "bf16"}));
   app.add_flag("--exact-convolutions", options.exactConvolutions,
                "compute convolutions by their definition, without Winograd's "
                "algorithm (up to 1e-5 of the largest value less error)");
@@ -189,8 +195,16 @@ int main(int argc, char **argv) {
       options.specializations.push_back(parseSpecialization(text));
     options.optimization = std::stoi(level);
     options.weights = weights == "f32" ? "" : weights;
+    options.bf16Contractions = precision == "bf16";
+    if (options.bf16Contractions && options.weights == "int8")
+      throw CLI::ValidationError("--weights",
+                                 "--precision=bf16 has weights of bf16");
+    if (options.bf16Contractions)
+      options.weights = "bf16";
     if (!options.weights.empty() && options.optimization == 0)
-      throw CLI::ValidationError("--weights", "weights are packed at -O2 only");
+      throw CLI::ValidationError(options.bf16Contractions ? "--precision"
+                                                          : "--weights",
+                                 "weights are packed at -O2 only");
     options.storeWinogradWeights = winogradWeights == "stored";
 
     std::set<std::string> entries;

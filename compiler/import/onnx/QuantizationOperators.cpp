@@ -148,8 +148,18 @@ static void matmulInteger(NodeBuilder &n) {
   n.set(n.ops.matmul(centred(n, 0, 2, -2), centred(n, 1, 3, -1)));
 }
 
-static ConvOptions convOptions(NodeBuilder &n) {
+static ConvOptions convOptions(NodeBuilder &n, size_t filterAt) {
   ConvOptions options;
+  SmallVector<int64_t> stated = n.integers("kernel_shape");
+  Value filter = n.in(filterAt);
+  for (auto [i, size] : llvm::enumerate(stated))
+    if (filter &&
+        (int64_t(stated.size()) != OpsBuilder::rankOf(filter) - 2 ||
+         OpsBuilder::known(n.ops.dim(filter, 2 + int64_t(i))).value_or(size) !=
+             size)) {
+      n.fail("has a kernel_shape that its filter does not have");
+      break;
+    }
   options.strides = n.integers("strides");
   options.dilations = n.integers("dilations");
   options.pads = n.integers("pads");
@@ -161,7 +171,7 @@ static ConvOptions convOptions(NodeBuilder &n) {
 }
 
 static void convInteger(NodeBuilder &n) {
-  ConvOptions options = convOptions(n);
+  ConvOptions options = convOptions(n, 1);
   n.set(n.ops.conv(centred(n, 0, 2, 1), centred(n, 1, 3, 0), nullptr, options));
 }
 
@@ -189,7 +199,7 @@ static void qlinearConv(NodeBuilder &n) {
   for (size_t i = 0; i < 8; ++i)
     if (!n.has(i))
       return n.fail("operand " + Twine(i) + " is missing");
-  ConvOptions options = convOptions(n);
+  ConvOptions options = convOptions(n, 3);
   Value sum = n.ops.conv(centred(n, 0, 2, 1), centred(n, 3, 5, 0),
                          n.optional(8), options);
   mlir::Type real = n.ops.getF32Type();

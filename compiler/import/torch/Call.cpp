@@ -12,6 +12,8 @@ using namespace mlir;
 
 namespace marver::torch {
 
+void addQuantization(OpTable &table);
+
 Type elementType(MLIRContext *context, ScalarType type) {
   Builder b(context);
   switch (type) {
@@ -519,6 +521,7 @@ const OpTable &operators() {
     addScalars(result);
     addHigherOrder(result);
     addSelection(result);
+    addQuantization(result);
     return result;
   }();
   return table;

@@ -18,6 +18,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "compiler/ir/PackedWeights.h"
 #include "compiler/kernels/emit/ConvRows.h"
 #include "compiler/kernels/emit/Families.h"
 #include "compiler/kernels/emit/RegisterTile.h"
@@ -64,6 +65,7 @@ struct Shape {
   int64_t spatialRank = 1;
   int64_t lanes;
   int64_t panelCount, panelWidth;
+  int64_t group;   ///< elements of the reduction in a step, see reductionGroup
   int64_t outputs; ///< real channels or columns
 
   /// Vectors of the panels that are not the last, and of the last one.
@@ -106,7 +108,8 @@ FailureOr<Shape> getShape(mv::KernelOp kernel, const TargetInfo &target) {
   ArrayRef<int64_t> filter =
       cast<RankedTensorType>(shape.filter.getType()).getShape();
   shape.panelCount = filter.front();
-  shape.panelWidth = filter.back();
+  shape.group = reductionGroup(shape.op);
+  shape.panelWidth = panelWidth(shape.op);
   shape.outputs =
       shape.conv ? shape.conv.getOutChannels() : shape.matmul.getColumns();
   return shape;
@@ -187,8 +190,10 @@ public:
                      const Shape &shape, DictionaryAttr schedule)
       : e(e), epilogue(epilogue), shape(shape), schedule(schedule),
         input(e.input(shape.input)), filter(e.input(shape.filter)),
-        f32(e.builder().getF32Type()), lanes(shape.lanes),
-        panelSize(*getConstantIntValue(filter.strides[0])) {
+        inputType(input.elementType),
+        sumType(cast<RankedTensorType>(shape.op->getResult(0).getType())
+                    .getElementType()),
+        lanes(shape.lanes), panelSize(*getConstantIntValue(filter.strides[0])) {
     if (shape.matmul)
       describeMatmul();
     else
@@ -240,9 +245,11 @@ private:
         rank > 1 ? e.materialize(input.strides[rank - 2]) : constant(0);
     ReductionNest::Segment segment;
     segment.inputOffset = segment.weightOffset = constant(0);
-    segment.loops.push_back({filter.sizes[1],
-                             e.materialize(input.strides[rank - 1]),
-                             constant(shape.panelWidth)});
+    Value stride = e.materialize(input.strides[rank - 1]);
+    assert((shape.group == 1 || known(stride) == 1) &&
+           "rows are contiguous in every buffer");
+    segment.loops.push_back({filter.sizes[1], e.mul(stride, shape.group),
+                             constant(shape.panelWidth * shape.group)});
     nest.segments.push_back(segment);
   }
 
@@ -255,7 +262,9 @@ private:
     batchStrides.push_back(e.materialize(input.strides[0]));
     rows = constant(1);
     rowStride = constant(0);
-    int64_t weightStride = conv.getInChannels() * shape.panelWidth;
+    int64_t group = shape.group;
+    int64_t weightStride = llvm::divideCeil(conv.getInChannels(), group) *
+                           group * shape.panelWidth;
     SmallVector<int64_t> tapWeights(spatial);
     for (int64_t d = spatial; d-- > 0;) {
       tapWeights[d] = weightStride;
@@ -290,7 +299,7 @@ private:
     Value channelStride = e.materialize(input.strides[1]);
     int64_t channels = conv.getInChannels();
     auto index = [&](int64_t value) { return e.builder().getIndexAttr(value); };
-    Value weightStep = constant(shape.panelWidth);
+    Value weightStep = constant(shape.panelWidth * group);
     if (!conv.getInputBlocked()) {
       nest.segments.push_back({constant(0),
                                constant(0),
@@ -304,12 +313,13 @@ private:
       nest.segments.push_back(
           {constant(0),
            constant(0),
-           {{index(blocks), channelStride, e.mul(weightStep, block)},
-            {index(block), constant(1), weightStep}}});
+           {{index(blocks), channelStride, e.mul(weightStep, block / group)},
+            {index(block / group), constant(group), weightStep}}});
     if (rest)
       nest.segments.push_back({e.mul(channelStride, blocks),
-                               e.mul(weightStep, blocks * block),
-                               {{index(rest), constant(1), weightStep}}});
+                               e.mul(weightStep, blocks * block / group),
+                               {{index(llvm::divideCeil(rest, group)),
+                                 constant(group), weightStep}}});
   }
 
   //===--------------------------------------------------------------------===//
@@ -321,7 +331,7 @@ private:
     Value offset = constant(0);
     for (auto [coordinate, stride] : llvm::zip_equal(image, batchStrides))
       offset = e.add(offset, e.mul(coordinate, stride));
-    imagePointer = e.address(input.pointer, f32, offset);
+    imagePointer = e.address(input.pointer, inputType, offset);
   }
 
   void fillBorders(ResultWriter &writer, ArrayRef<OpFoldResult> extents) {
@@ -451,6 +461,7 @@ private:
   void tile(Value row, int64_t tileRows, Value pixel, int64_t tilePixels,
             ArrayRef<Value> panels, int64_t vectors, bool partial) {
     RegisterTile tile;
+    tile.inputType = inputType;
     tile.weightType = filter.elementType;
     tile.vectors = vectors;
     tile.unroll = schedule.unroll;
@@ -489,7 +500,7 @@ private:
                                          panels.front(), at[0], Value());
                         });
     Value first =
-        e.address(imagePointer, f32,
+        e.address(imagePointer, inputType,
                   e.add(e.mul(row, rowStride), e.mul(pixel, pixelStride)));
     Value weights = e.address(filter.pointer, filter.elementType,
                               e.mul(panels.front(), panelSize));
@@ -526,11 +537,11 @@ private:
 
   Value bias(Value panel, int64_t j, Value lastLanes) {
     if (!shape.bias)
-      return e.zero(f32, lanes);
+      return e.zero(sumType, lanes);
     const Buffer &buffer = e.input(shape.bias);
     Value pointer = e.address(buffer, output(panel, j));
-    return lastLanes ? e.loadPartial(pointer, f32, lanes, lastLanes)
-                     : e.load(pointer, f32, lanes);
+    return lastLanes ? e.loadPartial(pointer, sumType, lanes, lastLanes)
+                     : e.load(pointer, sumType, lanes);
   }
 
   /// The anchor's point at a pixel and a vector of a panel.
@@ -570,7 +581,7 @@ private:
   const ContractionSchedule schedule;
   const Buffer &input;
   const Buffer &filter;
-  const Type f32;
+  const Type inputType, sumType; ///< of the accumulators
   const int64_t lanes;
   const int64_t panelSize; ///< elements of a panel of weights
 

@@ -28,6 +28,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "compiler/ir/PackedWeights.h"
 #include "compiler/kernels/emit/ConvRows.h"
 #include "compiler/kernels/emit/DepthwiseTiles.h"
 #include "compiler/kernels/emit/Families.h"
@@ -66,7 +67,7 @@ struct Chain {
     lanes = target.lanes;
     auto filter = cast<RankedTensorType>(conv.getFilter().getType()).getShape();
     panels = filter.front();
-    vectors = filter.back() / lanes;
+    vectors = panelWidth(conv) / lanes;
     paddedWidth =
         cast<RankedTensorType>(depthwise.getInput().getType()).getDimSize(3);
     if (pad)

@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/kernels/emit/RegisterTile.h"
+#include "compiler/ir/PackedWeights.h"
+#include "compiler/kernels/emit/DotProduct.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
@@ -23,8 +25,9 @@ public:
   Accumulation(KernelEmitter &e, const RegisterTile &tile,
                const ReductionNest &nest)
       : e(e), tile(tile), nest(nest), f32(e.builder().getF32Type()),
+        inputType(tile.inputType ? tile.inputType : f32),
         weightType(tile.weightType ? tile.weightType : f32),
-        lanes(e.target().lanes) {}
+        group(reductionGroup(inputType)), lanes(e.target().lanes) {}
 
   SmallVector<Value> run(Value input, Value weights,
                          SmallVector<Value> accumulators) {
@@ -40,10 +43,10 @@ private:
       if (!outer)
         return step(input, weights, std::move(accumulators));
       for (const ReductionNest::Segment &segment : nest.segments)
-        accumulators =
-            loops(segment.loops, e.address(input, f32, segment.inputOffset),
-                  e.address(weights, weightType, segment.weightOffset),
-                  std::move(accumulators), /*outer=*/false);
+        accumulators = loops(
+            segment.loops, e.address(input, inputType, segment.inputOffset),
+            e.address(weights, weightType, segment.weightOffset),
+            std::move(accumulators), /*outer=*/false);
       return accumulators;
     }
     const ReductionLoop &loop = list.front();
@@ -51,11 +54,11 @@ private:
     auto inside = [&](Value i, SmallVector<Value> state) {
       if (innermost && tile.rowDistance)
         e.prefetch(
-            e.address(input, f32,
+            e.address(input, inputType,
                       e.add(e.mul(i, tile.pixelDistance), tile.rowDistance)),
             /*write=*/false, /*locality=*/2);
       return loops(list.drop_front(),
-                   e.address(input, f32, e.mul(i, loop.inputStride)),
+                   e.address(input, inputType, e.mul(i, loop.inputStride)),
                    e.address(weights, weightType, e.mul(i, loop.weightStride)),
                    std::move(state), outer);
     };
@@ -96,8 +99,10 @@ private:
     for (int64_t panel = 0; panel < panels; ++panel) {
       Value base = e.address(weights, weightType, tile.panelOffsets[panel]);
       for (int64_t j = 0; j < tile.vectors; ++j) {
-        Value pointer = e.address(base, weightType, e.constant(j * lanes));
-        loaded.push_back(j + 1 == tile.vectors && tile.lastMask
+        Value pointer =
+            e.address(base, weightType, e.constant(j * lanes * group));
+        loaded.push_back(group > 1 ? e.load(pointer, weightType, lanes * group)
+                         : j + 1 == tile.vectors && tile.lastMask
                              ? e.loadMasked(pointer, f32, tile.lastMask)
                              : e.loadWeights(pointer, weightType, lanes));
         if (tile.prefetch)
@@ -105,13 +110,15 @@ private:
       }
     }
     for (int64_t i = 0; i < tile.pixels(); ++i) {
-      Value value = e.splat(
-          e.load(e.address(input, f32, tile.pixelOffsets[i]), f32, 0), lanes);
+      Value pointer = e.address(input, inputType, tile.pixelOffsets[i]);
+      Value value = group > 1 ? loadGroup(e, pointer, inputType, group)
+                              : e.splat(e.load(pointer, f32, 0), lanes);
       for (int64_t panel = 0; panel < panels; ++panel)
         for (int64_t j = 0; j < tile.vectors; ++j) {
-          Value &accumulator = accumulators[tile.position(panel, i, j)];
-          accumulator =
-              e.fma(value, loaded[panel * tile.vectors + j], accumulator);
+          Value &sum = accumulators[tile.position(panel, i, j)];
+          Value factor = loaded[panel * tile.vectors + j];
+          sum = group > 1 ? dotProduct(e, value, factor, sum)
+                          : e.fma(value, factor, sum);
         }
     }
     return accumulators;
@@ -120,8 +127,8 @@ private:
   KernelEmitter &e;
   const RegisterTile &tile;
   const ReductionNest &nest;
-  Type f32, weightType;
-  int64_t lanes;
+  Type f32, inputType, weightType;
+  int64_t group, lanes;
 };
 } // namespace
 

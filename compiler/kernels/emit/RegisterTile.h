@@ -11,7 +11,7 @@
 //   acc[i][j] += splat(input[pixelOffsets[i] + r]) * weights[j * lanes + s]
 //
 // where the loops advance r and s. Weights are loaded once a step and input
-// values broadcast from memory, so a step takes pixels * vectors FMAs and
+// values broadcast from memory (of narrow types, groups of them), so a step takes pixels * vectors FMAs and
 // pixels + vectors loads. Every accumulator sees the steps in the same order
 // whatever the tile's size, which makes results independent of how work is cut.
 //
@@ -45,8 +45,9 @@ struct ReductionNest {
 
 struct RegisterTile {
   int64_t vectors = 1; ///< registers of one panel
-  /// Of the weights in memory (isWeightType); null for f32.
-  mlir::Type weightType;
+  /// Of the elements in memory; null for f32. A step takes a group of the input
+  /// (reductionGroup) and, for each lane, one of the weights.
+  mlir::Type inputType, weightType;
   /// Offset of each pixel from the tile's input pointer, in elements.
   llvm::SmallVector<mlir::Value> pixelOffsets;
   /// First weights of each panel that is read at the same time (one, but for
