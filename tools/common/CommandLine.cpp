@@ -125,6 +125,17 @@ static const ForeignFlag foreignFlags[] = {
     {"list-devices", "it would list devices; marver runs on the CPU"},
     {"list-drivers", "it would list drivers; marver runs on the CPU"},
     {"dump-devices", "it would describe devices; marver runs on the CPU"},
+    {"dump-task-topologies", "it would describe worker threads; use --threads"},
+    {"print-device-statistics", "it would print a device's counters; see "
+                                "--print-statistics"},
+    {"instrument-file", "it would store what an instrumented module counted; "
+                        "see marver-bench --profile"},
+    {"enable-output-processing", "it would keep the last outputs; use "
+                                 "marver-run to see them"},
+    {"output", "it would store the last outputs; use marver-run to see them"},
+    {"expected-output", "it would compare the last outputs; use marver-run to "
+                        "check them"},
+    {"agents-md", "it would print a guide to IREE's tool"},
     {"trace-execution", "it would trace the virtual machine; a marver module "
                         "is native code"},
     {"trace-*", "it would trace the run; see marver-bench --profile"},

@@ -377,7 +377,15 @@ static bool adaptBenchmarkFlags(std::vector<std::string> &flags,
   for (std::string &flag : flags) {
     static const std::string minTime = "--benchmark_min_time=",
                              timeUnit = "--benchmark_time_unit=",
-                             format = "--benchmark_format=";
+                             format = "--benchmark_format=",
+                             fileFormat = "--benchmark_out_format=";
+    if (flag.starts_with(format) || flag.starts_with(fileFormat)) {
+      std::string value = flag.substr(flag.find('=') + 1);
+      if (value != "console" && value != "json" && value != "csv") {
+        printError(flag + ": the format must be console, json or csv");
+        return false;
+      }
+    }
     if (flag.starts_with(timeUnit)) {
       options.timeUnit = flag.substr(timeUnit.size());
       if (options.timeUnit != "ns" && options.timeUnit != "us" &&

@@ -114,7 +114,10 @@ int main(int argc, char **argv) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("-o,--output", options.output,
                  "the file to write (- for standard output); by default the "
-                 "model's name with .mv, in the current folder");
+                 "model's name with .mv, in the current folder")
+      ->check([](const std::string &file) {
+        return std::string(file.empty() ? "the name is empty" : "");
+      });
   app.add_option("--target-cpu", options.targetCpu,
                  "CPU to compile for: host (default), x86-64-v3, x86-64-v4, "
                  "znver5, ..., aarch64, neoverse-n1, apple-m1, ...");

@@ -12,8 +12,11 @@
 
 #include "compiler/driver/Pipeline.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Support/CommandLine.h"
 
 int main(int argc, char **argv) {
+  llvm::cl::AddExtraVersionPrinter(
+      [](llvm::raw_ostream &out) { out << "marver-opt " MARVER_VERSION "\n"; });
   mlir::DialectRegistry registry;
   marver::registerDialects(registry);
   marver::registerPassesAndStages();

@@ -66,8 +66,8 @@ bool Importer::readInput(const ValueInfo &info, unsigned number) {
   }
   auto element = elementType(context, info.type.element);
   if (!element) {
-    report() << "input '" << name << "' has elements of a type ("
-             << int32_t(info.type.element) << ") that is not supported";
+    report() << "input '" << name << "' has elements of type "
+             << nameOf(info.type.element) << ", which is not supported";
     return false;
   }
   Input input{&info, element->first, element->second, {}};

@@ -488,7 +488,7 @@ bool Importer::buildResults(Scope &scope) {
         std::string made;
         llvm::raw_string_ostream(made) << OpsBuilder::elementOf(tensor);
         report() << "output '" << name << "' is declared with element type "
-                 << int32_t(info.type.element) << " but has elements of type "
+                 << nameOf(info.type.element) << " but has elements of type "
                  << made;
         continue;
       }

@@ -266,7 +266,7 @@ NodeBuilder::dataType(StringRef name, DataType absent) {
                   ? std::nullopt
                   : elementType(ops.getContext(), DataType(number));
   if (!type)
-    ops.fail("element type " + Twine(number) + " is not supported");
+    ops.fail("element type " + nameOf(DataType(number)) + " is not supported");
   return type;
 }
 

@@ -169,6 +169,9 @@ mlir::Value materialize(OpsBuilder &ops, GraphValue &value);
 std::optional<std::pair<mlir::Type, bool>>
 elementType(mlir::MLIRContext *context, DataType type);
 
+/// What ONNX calls a data type, for messages: any value that a file may hold.
+std::string nameOf(DataType type);
+
 /// Text of the user's model made safe to print on one line.
 std::string printable(llvm::StringRef text);
 

@@ -52,6 +52,20 @@ marver::onnx::elementType(MLIRContext *context, DataType type) {
   }
 }
 
+std::string marver::onnx::nameOf(DataType type) {
+  // In the order of TensorProto.DataType.
+  static const char *const names[] = {
+      "UNDEFINED",      "FLOAT",        "UINT8",          "INT8",
+      "UINT16",         "INT16",        "INT32",          "INT64",
+      "STRING",         "BOOL",         "FLOAT16",        "DOUBLE",
+      "UINT32",         "UINT64",       "COMPLEX64",      "COMPLEX128",
+      "BFLOAT16",       "FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2",
+      "FLOAT8E5M2FNUZ", "UINT4",        "INT4",           "FLOAT4E2M1"};
+  auto number = static_cast<uint32_t>(type);
+  return number < std::size(names) ? names[number]
+                                   : "number " + std::to_string(int32_t(type));
+}
+
 std::shared_ptr<llvm::MemoryBuffer>
 TensorReader::openExternal(StringRef location, std::string &error) {
   auto known = files.find(location);
@@ -118,8 +132,8 @@ bool TensorReader::findExternal(const Tensor &tensor, int64_t size,
   if (!file)
     return false;
   if (length && *length != uint64_t(size)) {
-    error = ("its external data has " + Twine(*length) + " bytes, its type " +
-             Twine(size))
+    error = ("its external data has " + Twine(*length) +
+             " bytes, its type needs " + Twine(size))
                 .str();
     return false;
   }
@@ -138,11 +152,7 @@ bool TensorReader::findExternal(const Tensor &tensor, int64_t size,
 ElementsAttr TensorReader::read(const Tensor &tensor, std::string &error) {
   auto element = elementType(context, tensor.type);
   if (!element) {
-    error = tensor.type == DataType::String
-                ? "strings are not supported"
-                : ("element type " + Twine(int32_t(tensor.type)) +
-                   " is not supported")
-                      .str();
+    error = "element type " + nameOf(tensor.type) + " is not supported";
     return nullptr;
   }
   int64_t width = elementBytes(element->first), size = width;
@@ -166,9 +176,9 @@ ElementsAttr TensorReader::read(const Tensor &tensor, std::string &error) {
       bytes = *tensor.raw;
     }
     if (int64_t(bytes.size()) != size) {
-      error =
-          ("it has " + Twine(bytes.size()) + " bytes, its type " + Twine(size))
-              .str();
+      error = ("it has " + Twine(bytes.size()) + " bytes, its type needs " +
+               Twine(size))
+                  .str();
       return nullptr;
     }
     if (!type.getElementType().isInteger(1))
@@ -202,7 +212,8 @@ ElementsAttr TensorReader::read(const Tensor &tensor, std::string &error) {
   }
   if (int64_t(held) != count) {
     error =
-        ("it has " + Twine(held) + " elements, its type " + Twine(count)).str();
+        ("it has " + Twine(held) + " elements, its type needs " + Twine(count))
+            .str();
     return nullptr;
   }
   return makeConstant(type, [&](MutableArrayRef<char> out) {
