@@ -9,11 +9,14 @@
 
 #include <cstdio>
 #include <fcntl.h>
+#include <fstream>
 #include <sodium.h>
+#include <sstream>
 #include <string>
 #include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
+#include <vector>
 
 using namespace marver;
 
@@ -66,6 +69,50 @@ TEST(Load, FromFile) {
   EXPECT_EQ(info.kernel_count, 6u);
   EXPECT_EQ(info.prepared_bytes, 32u);
   EXPECT_GT(info.load_ns, 0u);
+}
+
+/// What /proc/self/maps says of each mapping.
+struct Mapping {
+  std::string permissions, path;
+};
+static std::vector<Mapping> mappings() {
+  std::vector<Mapping> result;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    std::istringstream words(line);
+    std::string range, offset, device, inode;
+    Mapping mapping;
+    words >> range >> mapping.permissions >> offset >> device >> inode >>
+        mapping.path;
+    result.push_back(mapping);
+  }
+  return result;
+}
+
+TEST(Load, NoPageIsWritableAndExecutable) {
+  size_t executable = 0;
+  for (const Mapping &mapping : mappings())
+    executable += mapping.permissions[2] == 'x';
+  ModuleFile file;
+  mv_module *module;
+  ASSERT_EQ(mv_module_load_file(file.path.c_str(), nullptr, &module, nullptr),
+            MV_OK);
+  ModulePtr owner(module);
+  expectWorks(module);
+
+  size_t ofFile = 0;
+  for (const Mapping &mapping : mappings()) {
+    EXPECT_FALSE(mapping.permissions[1] == 'w' && mapping.permissions[2] == 'x')
+        << mapping.path;
+    executable -= mapping.permissions[2] == 'x';
+    if (mapping.path == file.path) {
+      // Shared by all processes that map the file, and of no use as code.
+      EXPECT_EQ(mapping.permissions, "r--s");
+      ++ofFile;
+    }
+  }
+  EXPECT_EQ(ofFile, 1u) << "the constants are not mapped";
+  EXPECT_EQ(executable, size_t(-1)) << "the code is not in pages of its own";
 }
 
 TEST(Load, FromMemoryOfAnyAlignment) {
