@@ -44,6 +44,11 @@ MODELS = {
     "whisper_base_step": Entry("whisper", "default"),
 }
 
+# Small models of many architectures, random weights: nothing here was written for them.
+MODELS |= {f"small_{name}": Entry("architectures", "default") for name in (
+    "resnet", "regnet", "convnext", "efficientnet", "vit", "clip", "swin", "segformer", "mobilevit", "yolos",
+    "bert", "gpt2", "llama", "qwen2", "mamba", "t5", "wav2vec2", "unet", "tagger", "mixer", "codec")}
+
 
 def names(which: str) -> list[str]:
     return [name for name, entry in MODELS.items() if which == "all" or entry.set == "default"]
