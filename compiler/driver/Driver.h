@@ -43,7 +43,7 @@ struct CompileOptions {
   std::string targetCpu = "host";
   int optimization = 2;
   std::string weights; ///< of contractions: bf16, int8, or empty (f32)
-  bool bf16Contractions = false; ///< of bf16 operands; weights are bf16
+  bool bf16Contractions = false;     ///< of bf16 operands; weights are bf16
   bool exactConvolutions = false;    ///< no Winograd
   bool storeWinogradWeights = false; ///< instead of making them at load
   std::string compileTo = "package"; ///< name of the last stage

@@ -132,8 +132,7 @@ std::optional<Dim> Graph::emitAtom(unsigned number) {
   case SymContext::Kind::Mod:
     return b.mod(args[0], args[1]);
   case SymContext::Kind::Scale:
-    return b.scale(args[0],
-                   llvm::bit_cast<double>(*atom.args[1].constant()));
+    return b.scale(args[0], llvm::bit_cast<double>(*atom.args[1].constant()));
   default:
     break;
   }

@@ -11,9 +11,10 @@
 //   acc[i][j] += splat(input[pixelOffsets[i] + r]) * weights[j * lanes + s]
 //
 // where the loops advance r and s. Weights are loaded once a step and input
-// values broadcast from memory (of narrow types, groups of them), so a step takes pixels * vectors FMAs and
-// pixels + vectors loads. Every accumulator sees the steps in the same order
-// whatever the tile's size, which makes results independent of how work is cut.
+// values broadcast from memory (of narrow types, groups of them), so a step
+// takes pixels * vectors FMAs and pixels + vectors loads. Every accumulator
+// sees the steps in the same order whatever the tile's size, which makes
+// results independent of how work is cut.
 //
 //===----------------------------------------------------------------------===//
 
