@@ -43,7 +43,8 @@ struct Split {
 
 struct ContractionBytes {
   int64_t weights;
-  int64_t inputRow; ///< of one output row's new input rows, all channels
+  int64_t inputRow;   ///< of one output row's new input rows, all channels
+  int64_t passes = 1; ///< over parts of the reduction
 };
 
 /// Groups of panels that strips are split into, so that there are enough units.
@@ -129,8 +130,9 @@ Split splitContraction(const ContractionShape &shape, const TileChoice &tile,
 
   int64_t strip = length;
   // A strip's input stays in the L2 cache while the panels pass over it.
-  strip = std::min(strip,
-                   std::max<int64_t>(target.l2Bytes / 2 / bytesPerStep, step));
+  strip = std::min(
+      strip, std::max<int64_t>(target.l2Bytes / 2 * bytes.passes / bytesPerStep,
+                               step));
   bool weightsLead = bytes.weights > inputBytes &&
                      panelCount * ceilDiv(length, strip) * batch >= 4;
   if (!weightsLead) {
@@ -146,8 +148,10 @@ Split splitContraction(const ContractionShape &shape, const TileChoice &tile,
   int64_t strips = whole ? 1 : ceilDiv(length, strip);
   (alongRow ? split.stripPixels : split.stripRows) = whole ? 0 : strip;
 
+  // A pass goes over several panels, or the strip's input would be read anew
+  // for each.
   split.panels =
-      weightsLead
+      weightsLead && bytes.passes == 1
           ? ceilDiv(panelCount, std::min<int64_t>(panelCount, 4 * kWantedUnits))
           : panelsPerGroup(panelCount, strips * batch);
   reason +=
@@ -180,6 +184,20 @@ int64_t chooseStreams(const ContractionShape &shape, int64_t vectors,
   return streams;
 }
 
+/// Reduction steps that a matrix product does for all panels of a parallel
+/// index before the next ones; 0 for all. Panels that fill much of the L2 cache
+/// push the strip's input out of it and are pushed out by it.
+int64_t chooseChunk(const ContractionShape &shape, const TileChoice &tile,
+                    int64_t panelWidth, const TargetInfo &target) {
+  if (isDynamic(shape.reduction) || guess(shape.width, 256) <= 2 * tile.pixels)
+    return 0;
+  int64_t panelBytes = shape.reduction * panelWidth * 4;
+  if (panelBytes <= target.l2Bytes / 4)
+    return 0;
+  int64_t passes = ceilDiv(panelBytes, target.l2Bytes / 8);
+  return roundUp(ceilDiv(shape.reduction, passes), 16);
+}
+
 /// Small bodies are unrolled until the loop's own instructions do not count,
 /// if the weights of all steps fit into registers too: LLVM loads them early.
 int64_t chooseUnroll(int64_t pixels, int64_t vectors, int64_t most,
@@ -197,8 +215,8 @@ int64_t chooseUnroll(int64_t pixels, int64_t vectors, int64_t most,
 DictionaryAttr scheduleContraction(MLIRContext *context,
                                    const ContractionShape &shape,
                                    int64_t panelWidth, int64_t panelCount,
-                                   const ContractionBytes &bytes,
-                                   int64_t bodySteps, bool prefetchRows,
+                                   ContractionBytes bytes, int64_t bodySteps,
+                                   bool prefetchRows, bool mayPass,
                                    const TargetInfo &target) {
   Builder builder(context);
   int64_t vectors = panelWidth / target.lanes;
@@ -206,6 +224,13 @@ DictionaryAttr scheduleContraction(MLIRContext *context,
   std::string reason = llvm::formatv("{0}x{1} pixels by {2} vectors", tile.rows,
                                      tile.pixels, vectors);
   int64_t streams = chooseStreams(shape, vectors, panelCount, target);
+  int64_t chunk = mayPass && streams == 1
+                      ? chooseChunk(shape, tile, panelWidth, target)
+                      : 0;
+  if (chunk) {
+    bytes.passes = ceilDiv(shape.reduction, chunk);
+    reason += llvm::formatv("; {0} passes of {1} steps", bytes.passes, chunk);
+  }
   Split split;
   if (streams > 1) {
     split.panels = streams;
@@ -229,6 +254,7 @@ DictionaryAttr scheduleContraction(MLIRContext *context,
        pairAttr(builder, "strip", split.stripRows, split.stripPixels),
        intAttr(builder, "panels", split.panels),
        intAttr(builder, "streams", streams), intAttr(builder, "unroll", unroll),
+       intAttr(builder, "chunk", chunk),
        builder.getNamedAttr("prefetch", builder.getBoolAttr(prefetch)),
        builder.getNamedAttr("prefetch_rows", builder.getBoolAttr(prefetchRows)),
        builder.getNamedAttr("reason", builder.getStringAttr(reason))});
@@ -303,7 +329,7 @@ std::optional<KernelChoice> chooseConv(mv::PackedConvOp op,
               ? std::min<int64_t>(op.getInChannels(), target.lanes) /
                     reductionGroup(op)
               : int64_t(op.getInChannels()),
-          prefetchRows, target)};
+          prefetchRows, /*mayPass=*/false, target)};
 }
 
 std::optional<KernelChoice> choosePackedMatmul(mv::PackedMatmulOp op,
@@ -325,11 +351,15 @@ std::optional<KernelChoice> choosePackedMatmul(mv::PackedMatmulOp op,
   ContractionBytes bytes;
   bytes.weights = elementCount(rhs) * elementBytes(rhs.getElementType());
   bytes.inputRow = guess(shape.width, 256) * shape.pixelStrideBytes;
+  // Tiles read short pieces of many rows, which the hardware follows badly.
+  bool prefetchRows =
+      bytes.inputRow * guess(shape.batch, 1) > target.l2Bytes / 2;
   return KernelChoice{
       "contraction",
       scheduleContraction(op.getContext(), shape, panelWidth(op),
                           rhs.getShape().front(), bytes, shape.reduction,
-                          /*prefetchRows=*/false, target)};
+                          prefetchRows,
+                          /*mayPass=*/lhs.getElementType().isF32(), target)};
 }
 
 /// Accumulators and taps of a depthwise tile: as many accumulators as hide the
@@ -457,8 +487,13 @@ std::optional<KernelChoice> chooseMatmul(mv::MatmulOp op,
   int64_t vectors = panelWidth / target.lanes;
   TileChoice tile = bestTile(shape, vectors, target);
   // A panel may be packed first: enough rows to make up for it, few enough for
-  // their sums to stay in the L1 cache.
-  int64_t strip = std::min<int64_t>(guess(shape.width, 128), 128);
+  // their sums, where they must wait, to stay in the L1 cache.
+  int64_t most = 128;
+  if (!isDynamic(shape.reduction) && shape.reduction <= 512)
+    most = std::clamp<int64_t>(target.l2Bytes / 2 /
+                                   std::max<int64_t>(shape.reduction * 4, 1),
+                               128, 512);
+  int64_t strip = std::min<int64_t>(guess(shape.width, 128), most);
   strip = roundUp(std::max<int64_t>(strip, 1), tile.pixels);
   Builder builder(op.getContext());
   std::string reason = llvm::formatv("{0} rows by {1} vectors, strips of {2}",

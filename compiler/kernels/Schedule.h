@@ -18,6 +18,8 @@
 //            (pool: pixels is the chunk that goes through scratch memory)
 //   columns  matmul: columns of a panel
 //   panels   contraction: panels of packed weights that a parallel index does
+//   chunk    contraction: reduction steps that all of them take before the next
+//            (0: all)
 //   streams  contraction: panels read side by side (matrix times vector)
 //   taps     depthwise: taps whose weights are in registers at one time
 //   unroll   contraction: reduction steps in the innermost loop's body

@@ -468,6 +468,43 @@ def mv_cases(rng):
     bt = b.transpose(0, 2, 1).copy()
     yield one("matmul_transposed", [a, bt], lambda t, o: f"mv.matmul %a0, %a1 {{transpose_rhs}} : {signature(t, o)}", product,
               (1e-5, 1e-5))
+    # Heads brought in front, stored by the product where they are whole vectors; rows of a size known only at run time.
+    for heads, size in ((2, 32), (3, 16), (5, 7)):
+        for rows in (1, 37):
+            for varies in ((), (1,)):
+                columns = heads * size
+                b = rng.standard_normal((2, 33, columns)).astype(np.float32)
+                a = rng.standard_normal((2, rows, 33)).astype(np.float32)
+                name = f"matmul_heads_{heads}x{size}_{rows}{'_dynamic' if varies else ''}"
+                n = "?" if varies else rows
+                line, split, turned = (f"tensor<2x{n}x{columns}xf32>", f"tensor<2x{n}x{heads}x{size}xf32>",
+                                       f"tensor<2x{heads}x{n}x{size}xf32>")
+                dims = ["a", "b", "c", "d"]
+                count = "  %one = arith.constant 1 : index\n  %n = tensor.dim %a0, %one : " + of(a, varies) + "\n" if varies else ""
+                text = (f"{count}  %m = mv.matmul %a0, %a1 : ({of(a, varies)}, {of(b)}) -> {line}\n"
+                        f"  %s = tensor.expand_shape %m [[0], [1], [2, 3]] output_shape [2, {'%n' if varies else rows}, {heads}, {size}] : "
+                        f"{line} into {split}\n" + empty(turned, sizes="%n" if varies else "") +
+                        generic("%r0", turned, [("%s", split)], [affine(dims, ["a", "c", "b", "d"]), affine(dims, dims)], [PAR] * 4,
+                                "    linalg.yield %x : f32").replace("[parallel", "[\"parallel\""))
+                expected = (a.astype(np.float64) @ b).astype(np.float32).reshape(2, rows, heads, size).transpose(0, 2, 1, 3)
+                yield Case(name, function(name, [of(a, varies), of(b)], [turned], text), [a, b], [np.ascontiguousarray(expected)],
+                           (1e-5, 1e-5))
+    # Packed panels so long that the reduction is done in passes; the last panel and its last vector are not whole.
+    for rows, columns, varies in ((70, 75, ()), (70, 40, (1,)), (131, 32, ())):
+        steps = 2500
+        a = rng.standard_normal((2, rows, steps)).astype(np.float32)
+        b = rng.standard_normal((steps, columns)).astype(np.float32)
+        bias = rng.standard_normal(columns).astype(np.float32)
+        panels = -(-columns // 32)
+        packed = np.zeros((steps, panels * 32), np.float32)
+        packed[:, :columns] = b
+        packed = np.ascontiguousarray(packed.reshape(steps, panels, 32).transpose(1, 0, 2))
+        expected = (a.astype(np.float64) @ b + bias).astype(np.float32)
+        types = [of(a, varies), of(packed), of(bias)]
+        out = of(expected, varies)
+        name = f"packed_matmul_passes_{rows}x{columns}{'_dynamic' if varies else ''}"
+        text = (f"  %r0 = mv.packed_matmul %a0, %a1 bias %a2 {{columns = {columns} : i64}} : ({', '.join(types)}) -> {out}")
+        yield Case(name, function(name, types, [out], text), [a, packed, bias], [expected], (1e-5, 2e-4))
     ai = rng.integers(-100, 100, (4, 9)).astype(np.int8)
     bi = rng.integers(-100, 100, (9, 18)).astype(np.int8)
     yield one("matmul_i8", [ai, bi], lambda t, o: f"mv.matmul %a0, %a1 : {signature(t, o)}", ai.astype(np.int32) @ bi.astype(np.int32))

@@ -60,7 +60,8 @@ void AttentionEmitter::Rows::run() {
                Value largest = larger(carried[0], score(firstKey, count));
                Value shift = a.shiftOf(largest);
                Value factor =
-                   emitWeight(b, arith::SubFOp::create(b, carried[0], shift));
+                   emitWeight(b, arith::SubFOp::create(b, carried[0], shift),
+                              hasTables(e.target()));
                Value sum = weigh(count, shift,
                                  arith::MulFOp::create(b, carried[1], factor));
                accumulate(firstKey, count, factor);
@@ -226,7 +227,8 @@ Value AttentionEmitter::Rows::weigh(Value count, Value shift, Value sum) {
                 [&](Value i, ValueRange partial) -> SmallVector<Value> {
                   Value x = e.load(a.at(scores, i), f32, lanes);
                   Value weight =
-                      emitWeight(b, arith::SubFOp::create(b, x, shift));
+                      emitWeight(b, arith::SubFOp::create(b, x, shift),
+                                 hasTables(e.target()));
                   e.store(weight, a.at(scores, i), f32);
                   return {arith::AddFOp::create(b, partial[0], weight)};
                 })[0];

@@ -261,7 +261,8 @@ void AttentionEmitter::Tiles::weigh(Value count) {
           e.load(a.at(found, e.constant(offset)), f32, lanes), before);
       e.store(next, pointer, f32);
       Value factor =
-          emitWeight(b, arith::SubFOp::create(b, before, a.shiftOf(next)));
+          emitWeight(b, arith::SubFOp::create(b, before, a.shiftOf(next)),
+                     hasTables(e.target()));
       factors.push_back(factor);
       rescale(a.at(sums, e.constant(offset)), factor);
     });
@@ -286,7 +287,8 @@ void AttentionEmitter::Tiles::weigh(Value count) {
                  Value pointer = a.at(scores, e.mul(key, stride), offset);
                  Value x = e.load(pointer, f32, lanes);
                  Value weight = emitWeight(
-                     b, arith::SubFOp::create(b, x, shifts[offset / lanes]));
+                     b, arith::SubFOp::create(b, x, shifts[offset / lanes]),
+                     hasTables(e.target()));
                  e.store(weight, pointer, f32);
                  next.push_back(
                      arith::AddFOp::create(b, partial[offset / lanes], weight));

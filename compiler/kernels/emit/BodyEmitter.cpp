@@ -139,13 +139,12 @@ void BodyEmitter::emit(Operation *op) {
   if (computeType(resultType).isF32()) {
     if (Value x = onePlus<math::ExpOp>(op)) {
       auto negation = x.getDefiningOp<arith::NegFOp>();
-      bool hasTables =
-          e.target().arch == MV_ARCH_X86_64 && e.target().vectorRegisters == 32;
       return done(emitOnePlusExp(b, get(negation ? negation.getOperand() : x),
-                                 /*negated=*/bool(negation), hasTables));
+                                 /*negated=*/bool(negation),
+                                 hasTables(e.target())));
     }
     if (Value x = onePlus<math::ErfOp>(op))
-      return done(emitOnePlusErf(b, get(x)));
+      return done(emitOnePlusErf(b, get(x), hasTables(e.target())));
   }
   if (op->getNumRegions() == 0 && op->getNumResults() == 1 &&
       OpTrait::hasElementwiseMappableTraits(op)) {

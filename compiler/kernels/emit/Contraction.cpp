@@ -16,6 +16,11 @@
 // rows and pixels, and one group of panels. Inside it, panels are outermost: a
 // panel's weights stay in cache while the strip's tiles pass over them.
 //
+// A matrix product whose panels are large is done in passes over parts of the
+// reduction: all panels of the parallel index, then the next part. What lies in
+// the L2 cache is then a part of the strip's input and of one panel; the sums
+// wait in scratch memory.
+//
 //===----------------------------------------------------------------------===//
 
 #include "compiler/ir/PackedWeights.h"
@@ -35,6 +40,7 @@ namespace {
 struct ContractionSchedule {
   int64_t tileRows, tilePixels, stripRows, stripPixels;
   int64_t panels, streams, unroll;
+  int64_t chunk; ///< reduction steps of a pass; 0: all
   bool prefetch, prefetchRows;
 
   explicit ContractionSchedule(DictionaryAttr schedule) {
@@ -51,6 +57,7 @@ struct ContractionSchedule {
     panels = number("panels");
     streams = number("streams");
     unroll = number("unroll");
+    chunk = number("chunk");
     prefetch = cast<BoolAttr>(schedule.get("prefetch")).getValue();
     prefetchRows = cast<BoolAttr>(schedule.get("prefetch_rows")).getValue();
   }
@@ -123,6 +130,30 @@ struct StreamSplit {
       : groups(shape.fullPanels() / streams),
         count(groups + shape.panelCount - groups * streams) {}
 };
+
+/// Elements of scratch memory in front of the sums that wait for a pass.
+int64_t sumsOffset(mv::KernelOp kernel, const Shape &shape,
+                   const TargetInfo &target) {
+  return TileEpilogue::scratchBytes(kernel, shape.op, target) / 4;
+}
+
+int64_t contractionScratch(mv::KernelOp kernel, const TargetInfo &target) {
+  FailureOr<Shape> shape = getShape(kernel, target);
+  if (failed(shape))
+    return 0;
+  int64_t elements = sumsOffset(kernel, *shape, target);
+  ContractionSchedule schedule(kernel.getSchedule());
+  if (schedule.chunk) {
+    int64_t pixels = schedule.stripPixels;
+    if (!pixels)
+      pixels = cast<RankedTensorType>(shape->input.getType())
+                   .getShape()
+                   .drop_back()
+                   .back();
+    elements += pixels * schedule.panels * shape->panelWidth;
+  }
+  return elements * 4;
+}
 
 //===----------------------------------------------------------------------===//
 // Host side
@@ -217,6 +248,10 @@ public:
   }
 
 private:
+  struct Strip {
+    Value row, rowEnd, pixel, pixelEnd;
+  };
+
   Value constant(int64_t value) { return e.constant(value); }
   Value equal(Value a, Value b) {
     return arith::CmpIOp::create(e.builder(), arith::CmpIPredicate::eq, a, b);
@@ -372,25 +407,81 @@ private:
       auto [row, rowEnd] = range(rowStrip, schedule.stripRows, rows);
       auto [pixel, pixelEnd] = range(pixelStrip, schedule.stripPixels, width);
       Strip strip{row, rowEnd, pixel, pixelEnd};
-      int64_t full = shape.fullPanels();
-      if (groups == 1) {
-        loopOrOnce(e, constant(0), constant(full), 1, [&](Value panel) {
-          tiles(strip, panel, shape.vectors(), /*partial=*/false);
-        });
+      auto forPanels = [&](auto body) {
+        int64_t full = shape.fullPanels();
+        auto rest = [&] {
+          body(constant(full), shape.lastVectors(), /*partial=*/true);
+        };
+        auto whole = [&](Value panel) {
+          body(panel, shape.vectors(), /*partial=*/false);
+        };
+        if (groups == 1) {
+          loopOrOnce(e, constant(0), constant(full), 1, whole);
+          if (full < shape.panelCount)
+            rest();
+          return;
+        }
+        Value first = e.mul(group, schedule.panels);
+        e.loop(first, e.min(e.add(first, schedule.panels), constant(full)), 1,
+               whole);
         if (full < shape.panelCount)
-          tiles(strip, constant(full), shape.lastVectors(), /*partial=*/true);
-        return;
-      }
-      Value first = e.mul(group, schedule.panels);
-      Value last = e.min(e.add(first, schedule.panels), constant(full));
-      e.loop(first, last, 1, [&](Value panel) {
-        tiles(strip, panel, shape.vectors(), /*partial=*/false);
-      });
-      if (full < shape.panelCount)
-        e.ifThen(equal(group, constant(groups - 1)), [&] {
-          tiles(strip, constant(full), shape.lastVectors(), /*partial=*/true);
+          e.ifThen(equal(group, constant(groups - 1)), rest);
+      };
+      auto products = [&] {
+        forPanels([&](Value panel, int64_t vectors, bool partial) {
+          tiles(strip, panel, vectors, partial);
         });
+      };
+      if (!schedule.chunk)
+        return products();
+      firstPanel = e.mul(group, schedule.panels);
+      firstPixel = pixel;
+      forPanels([&](Value panel, int64_t vectors, bool partial) {
+        startSums(strip, panel, vectors, partial);
+      });
+      int64_t steps = *getConstantIntValue(filter.sizes[1]);
+      int64_t before = (steps - 1) / schedule.chunk * schedule.chunk;
+      loopOrOnce(e, constant(0), constant(before), schedule.chunk,
+                 [&](Value step) {
+                   pass = Pass{step, schedule.chunk, /*isLast=*/false};
+                   products();
+                 });
+      pass = Pass{constant(before), steps - before, /*isLast=*/true};
+      products();
+      pass.reset();
     });
+  }
+
+  /// Stores what the sums of a panel start from.
+  void startSums(const Strip &strip, Value panel, int64_t vectors,
+                 bool partial) {
+    Value lastLanes = lastLanesOf(partial);
+    SmallVector<Value> starts;
+    for (int64_t j = 0; j < vectors; ++j)
+      starts.push_back(bias(panel, j, j + 1 == vectors ? lastLanes : Value()));
+    e.loop(strip.pixel, strip.pixelEnd, 1, [&](Value pixel) {
+      for (int64_t j = 0; j < vectors; ++j)
+        e.store(starts[j], sumAt(panel, pixel, 0, j), sumType);
+    });
+  }
+
+  /// Where the sum of a pixel and a vector waits for the next pass.
+  Value sumAt(Value panel, Value pixel, int64_t i, int64_t j) {
+    int64_t pixels =
+        schedule.stripPixels ? schedule.stripPixels : known(width).value_or(0);
+    Value row = e.add(e.mul(e.sub(panel, firstPanel), pixels),
+                      e.sub(pixel, firstPixel));
+    Value base = e.address(e.scratch(), sumType,
+                           constant(sumsOffset(e.kernel(), shape, e.target())));
+    return e.address(e.address(base, sumType, e.mul(row, shape.panelWidth)),
+                     sumType, constant(i * shape.panelWidth + j * lanes));
+  }
+
+  /// Lanes of the last panel's last vector if only some exist, or null.
+  Value lastLanesOf(bool partial) {
+    return partial && shape.matmul && shape.outputs % lanes
+               ? constant(shape.outputs % lanes)
+               : Value();
   }
 
   void streamIndices(ResultWriter &writer) {
@@ -441,10 +532,6 @@ private:
   // Tiles
   //===--------------------------------------------------------------------===//
 
-  struct Strip {
-    Value row, rowEnd, pixel, pixelEnd;
-  };
-
   void tiles(const Strip &strip, Value panel, int64_t vectors, bool partial) {
     forPieces(e, strip.row, strip.rowEnd, schedule.tileRows, known(rows),
               [&](Value row, int64_t tileRows) {
@@ -473,7 +560,7 @@ private:
       tile.panelOffsets.push_back(
           e.mul(e.sub(panel, panels.front()), panelSize));
     tile.prefetch = schedule.prefetch ? panelSize : 0;
-    if (schedule.prefetchRows) {
+    if (schedule.prefetchRows && shape.conv) {
       // A window's next rows; without a window, the next tile of the row.
       tile.rowDistance = hasWindow() ? e.mul(rowStride, tileRows)
                                      : e.mul(pixelStride, tilePixels);
@@ -483,29 +570,53 @@ private:
                e.target().vectorRegisters &&
            "the tile would not fit into registers");
 
-    Value lastLanes;
-    if (partial && shape.matmul && shape.outputs % lanes)
-      lastLanes = constant(shape.outputs % lanes);
+    Value lastLanes = lastLanesOf(partial);
     SmallVector<Value> accumulators(tile.accumulators());
     for (auto [number, panel] : llvm::enumerate(panels))
       for (int64_t j = 0; j < vectors; ++j) {
+        if (pass) {
+          for (int64_t i = 0; i < tile.pixels(); ++i)
+            accumulators[tile.position(number, i, j)] =
+                e.load(sumAt(panel, pixel, i, j), sumType, lanes);
+          continue;
+        }
         Value start = bias(panel, j, j + 1 == vectors ? lastLanes : Value());
         for (int64_t i = 0; i < tile.pixels(); ++i)
           accumulators[tile.position(number, i, j)] = start;
       }
-    if (schedule.streams == 1)
-      epilogue.prefetch({vectors, tileRows, tilePixels},
-                        [&](ArrayRef<Coordinate> at) {
-                          return pointAt(row, at[1], pixel, at[2],
-                                         panels.front(), at[0], Value());
-                        });
     Value first =
         e.address(imagePointer, inputType,
                   e.add(e.mul(row, rowStride), e.mul(pixel, pixelStride)));
     Value weights = e.address(filter.pointer, filter.elementType,
                               e.mul(panels.front(), panelSize));
+    ReductionNest part = nest;
+    if (pass) {
+      ReductionLoop &loop = part.segments.front().loops.front();
+      loop.trip = e.builder().getIndexAttr(pass->steps);
+      first = e.address(first, inputType, e.mul(pass->first, loop.inputStride));
+      weights = e.address(weights, filter.elementType,
+                          e.mul(pass->first, loop.weightStride));
+    }
+    std::optional<int64_t> steps = stepsOf(part);
+    if (schedule.streams == 1 && steps && (!pass || pass->isLast))
+      epilogue.prefetch(tile,
+                        pointAt(row, Coordinate(0), pixel, Coordinate(0),
+                                panels.front(), Coordinate(0), Value()),
+                        tileRows, tilePixels, *steps);
+    if (schedule.prefetchRows && shape.matmul && steps && !pass)
+      if (std::optional<int64_t> stride = known(pixelStride))
+        tile.addStream(
+            e.address(first, inputType, e.mul(pixelStride, tilePixels)),
+            *stride * tilePixels, *steps);
     accumulators =
-        tile.accumulate(e, first, weights, nest, std::move(accumulators));
+        tile.accumulate(e, first, weights, part, std::move(accumulators));
+    if (pass && !pass->isLast) {
+      for (int64_t i = 0; i < tile.pixels(); ++i)
+        for (int64_t j = 0; j < vectors; ++j)
+          e.store(accumulators[tile.position(0, i, j)],
+                  sumAt(panels.front(), pixel, i, j), sumType);
+      return;
+    }
     for (auto [number, panel] : llvm::enumerate(panels)) {
       SmallVector<Value> values;
       for (int64_t j = 0; j < vectors; ++j)
@@ -594,6 +705,15 @@ private:
   // Of the parallel index that is being emitted.
   SmallVector<Value> image;
   Value imagePointer;
+  Value firstPanel, firstPixel; ///< of the sums that wait, with passes
+
+  /// The part of the reduction that is being emitted, null for all of it.
+  struct Pass {
+    Value first;
+    int64_t steps;
+    bool isLast;
+  };
+  std::optional<Pass> pass;
 };
 
 } // namespace
@@ -608,13 +728,7 @@ std::unique_ptr<ConvRows> createConvRows(KernelEmitter &emitter,
 }
 
 const KernelFamily contractionFamily = {
-    "contraction", contractionExtent,
-    [](mv::KernelOp kernel, const TargetInfo &target) -> int64_t {
-      FailureOr<Shape> shape = getShape(kernel, target);
-      return succeeded(shape)
-                 ? TileEpilogue::scratchBytes(kernel, shape->op, target)
-                 : 0;
-    },
+    "contraction", contractionExtent, contractionScratch,
     [](KernelEmitter &emitter) -> LogicalResult {
       FailureOr<Shape> shape = getShape(emitter.kernel(), emitter.target());
       if (failed(shape))

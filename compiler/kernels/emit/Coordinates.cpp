@@ -121,6 +121,15 @@ static bool isMultiple(const Coordinate &c, int64_t k) {
   return !c.lanes && (!c.base || c.multiple % k == 0);
 }
 
+/// Whether the lanes have one quotient by `k` although `base` is a multiple of
+/// a part of k only: 16 columns at a multiple of 16 lie in one head of 64.
+static bool staysTogether(const Coordinate &c, int64_t k, int64_t lanes) {
+  if (c.lanes || !c.base || c.stride == 0)
+    return false;
+  int64_t part = std::gcd(c.multiple, k);
+  return part > 0 && staysInBlock(c, part, lanes);
+}
+
 Coordinate CoordinateMath::floorDiv(const Coordinate &a,
                                     const Coordinate &divisor) const {
   if (divisor.isConstant()) {
@@ -153,6 +162,8 @@ Coordinate CoordinateMath::floorDiv(const Coordinate &a,
           b, DenseElementsAttr::get(type, ArrayRef(pattern)));
       return add(base, result);
     }
+    if (staysTogether(a, k, lanes))
+      return of(e.floorDiv(scalar(a), e.constant(k)));
   }
   if (a.isUniform() && divisor.isUniform())
     return of(e.floorDiv(scalar(a), scalar(divisor)));
@@ -185,6 +196,13 @@ Coordinate CoordinateMath::rem(const Coordinate &a,
       lanesResult.lanes = arith::ConstantOp::create(
           b, DenseElementsAttr::get(type, ArrayRef(pattern)));
       return lanesResult;
+    }
+    if (staysTogether(a, k, lanes)) {
+      Coordinate result = of(e.rem(scalar(a), e.constant(k)));
+      result.stride = a.stride;
+      if (result.base)
+        result.multiple = std::gcd(std::gcd(a.multiple, k), a.offset);
+      return result;
     }
   }
   if (a.isUniform() && divisor.isUniform())

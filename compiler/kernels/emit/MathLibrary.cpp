@@ -92,6 +92,27 @@ public:
     return sum;
   }
 
+  /// The same in fewer steps that wait for each other, for one product more a
+  /// level: what limits a function of many vectors is how many of them the
+  /// processor's window holds.
+  Value shallowPolynomial(Value x, ArrayRef<double> coefficients) const {
+    SmallVector<Value> sums;
+    for (size_t i = 0; i < coefficients.size(); i += 2) {
+      Value c = constant(coefficients[i]);
+      sums.push_back(i + 1 < coefficients.size()
+                         ? fma(x, constant(coefficients[i + 1]), c)
+                         : c);
+    }
+    while (sums.size() > 1) {
+      x = mul(x, x);
+      for (size_t i = 0; i < sums.size(); i += 2)
+        sums[i / 2] =
+            i + 1 < sums.size() ? fma(x, sums[i + 1], sums[i]) : sums[i];
+      sums.resize((sums.size() + 1) / 2);
+    }
+    return sums.front();
+  }
+
   ImplicitLocOpBuilder &b;
   Type type;
   Type element;
@@ -172,16 +193,24 @@ static Value emitExp(const Float &f, Value x) {
   return f.mul(f.mul(result, powerOfTwo(f, half)), powerOfTwo(f, other));
 }
 
+/// Whether f's vectors may be looked up in tables of 32 values.
+static bool isTableVector(const Float &f, bool hasTables) {
+  auto vector = dyn_cast<VectorType>(f.type);
+  return hasTables && vector && vector.getNumElements() == 16;
+}
+
 /// 2^(z / 32) for integers z in the low bits of `shifted`, whose higher bits
 /// (the number that rounded it) leave by the shift: 32 values in two registers.
-static Value powerByTable(const Float &f, Value shifted) {
+/// If `isBiased`, z / 32 is 127 too large, the exponent's bias: 0 gives 0.
+static Value powerByTable(const Float &f, Value shifted, bool isBiased) {
   constexpr int steps = 32, bitsOfSteps = 18; // 2^23 / 32
   SmallVector<int32_t> table;
   for (int j = 0; j < steps; ++j) {
-    auto value = float(std::exp2(double(j) / steps));
+    auto value = llvm::bit_cast<uint32_t>(float(std::exp2(double(j) / steps)));
+    if (isBiased)
+      value -= 127U << 23;
     // The shift below adds j to the mantissa as well.
-    table.push_back(int32_t(llvm::bit_cast<uint32_t>(value) -
-                            (uint32_t(j) << bitsOfSteps)));
+    table.push_back(int32_t(value - (uint32_t(j) << bitsOfSteps)));
   }
   auto bits = cast<VectorType>(f.bitsType());
   auto half = [&](int first) -> Value {
@@ -206,8 +235,7 @@ static Value emitOnePlusExp(const Float &f, Value x, bool negated,
                             bool hasTables) {
   constexpr double low = -87.3, high = 128 * kLn2;
   x = negated ? f.clamp(x, -high, -low) : f.clamp(x, low, high);
-  auto vector = dyn_cast<VectorType>(f.type);
-  bool byTable = hasTables && vector && vector.getNumElements() == 16;
+  bool byTable = isTableVector(f, hasTables);
   constexpr double magic = 12582912.0;
   double steps = byTable ? 32 : 1;
   Value scale = f.constant((negated ? -1 : 1) * steps / kLn2);
@@ -221,7 +249,7 @@ static Value emitOnePlusExp(const Float &f, Value x, bool negated,
   static const double powerOfStep[] = {1, 0.021661166979, 0.00023459620};
   Value whole;
   if (byTable) {
-    whole = powerByTable(f, shifted);
+    whole = powerByTable(f, shifted, /*isBiased=*/false);
   } else {
     // The low bits of `shifted` are n; all others leave by the shift, which
     // makes room for the mantissa.
@@ -235,24 +263,31 @@ static Value emitOnePlusExp(const Float &f, Value x, bool negated,
 }
 
 /// e^x for x <= 88 without the cases that a softmax does not have (f32 only).
-static Value emitWeight(const Float &f, Value x) {
+static Value emitWeight(const Float &f, Value x, bool hasTables) {
   // Adding `magic` rounds to an integer n and leaves n + 127 in the low bits:
   // 2^n once they are moved to the exponent. -127 makes that 0.
-  double magic = 12582912.0 + 127, lowest = -127 * kLn2;
+  bool byTable = isTableVector(f, hasTables);
+  double steps = byTable ? 32 : 1;
+  double magic = 12582912.0 + 127 * steps, lowest = -127 * kLn2;
   x = f.select(f.less(x, f.constant(lowest)), f.constant(lowest), x);
-  Value shifted = f.fma(x, f.constant(1 / kLn2), f.constant(magic));
+  Value shifted = f.fma(x, f.constant(steps / kLn2), f.constant(magic));
   Value n = f.sub(shifted, f.constant(magic));
-  Value rest = f.fma(n, f.constant(-kLn2), x);
-  // 1 + r + r^2 q(r) for |r| <= ln2 / 2, 1.0e-7.
+  // ln2 in f32 is nearly exact, and so is what is taken off.
+  Value rest = f.fma(n, f.constant(-kLn2 / steps), x);
+  // e^r: 1.0e-7 for |r| <= ln2 / 2, 5.3e-8 for |r| <= ln2 / 64.
   static const double q[] = {1,
                              1,
                              0.4999923030098898,
                              0.16667115390146117,
                              0.04189033275319698,
                              0.008312501577517749};
+  static const double ofStep[] = {1, 1.0000146617750743, 0.5000000038315906};
+  if (byTable)
+    return f.mul(f.polynomial(rest, ofStep),
+                 powerByTable(f, shifted, /*isBiased=*/true));
   Value scale =
       f.fromBits(arith::ShLIOp::create(f.b, f.bits(shifted), f.integer(23)));
-  return f.mul(f.polynomial(rest, q), scale);
+  return f.mul(f.shallowPolynomial(rest, q), scale);
 }
 
 static Value emitExpm1(const Float &f, Value x) {
@@ -407,14 +442,16 @@ static Value emitErf(const Float &f, Value x) {
 }
 
 /// 1 + erf(x) is erfc(|x|) or what it is short of 2 (f32 only).
-static Value emitOnePlusErf(const Float &f, Value x) {
-  // log(erfc(y)) = y p(y): erfc to 1.8e-8. Beyond 6 it falls on without limit.
+static Value emitOnePlusErf(const Float &f, Value x, bool hasTables) {
+  // log(erfc(y)) = y p(y): erfc to 1.8e-8. At 12, where its parts are still
+  // small numbers, it has fallen below what rounds to 0.
   static const double p[] = {-1.1283803932078873,    -0.6365951746406231,
                              -0.10293447572260368,   0.019623046915675044,
                              -0.0005896260258636106, -0.000994866737301842,
                              0.0002954419465616637,  -2.9578564784360763e-05};
   Value y = f.abs(x);
-  Value tail = emitWeight(f, f.mul(y, f.polynomial(y, p)));
+  y = f.select(f.compare("ogt", y, f.constant(12)), f.constant(12), y);
+  Value tail = emitWeight(f, f.mul(y, f.shallowPolynomial(y, p)), hasTables);
   return f.select(f.less(x, f.constant(0)), tail, f.sub(f.constant(2), tail));
 }
 
@@ -688,13 +725,13 @@ Value marver::emitOnePlusExp(ImplicitLocOpBuilder &b, Value x, bool negated,
   return ::emitOnePlusExp(Float(b, x.getType()), x, negated, hasTables);
 }
 
-Value marver::emitOnePlusErf(ImplicitLocOpBuilder &b, Value x) {
-  return ::emitOnePlusErf(Float(b, x.getType()), x);
+Value marver::emitOnePlusErf(ImplicitLocOpBuilder &b, Value x, bool hasTables) {
+  return ::emitOnePlusErf(Float(b, x.getType()), x, hasTables);
 }
 
-Value marver::emitWeight(ImplicitLocOpBuilder &b, Value x) {
+Value marver::emitWeight(ImplicitLocOpBuilder &b, Value x, bool hasTables) {
   Float f(b, x.getType());
-  return f.isDouble() ? ::emitExp(f, x) : ::emitWeight(f, x);
+  return f.isDouble() ? ::emitExp(f, x) : ::emitWeight(f, x, hasTables);
 }
 
 Value marver::emitLog(ImplicitLocOpBuilder &b, Value x) {

@@ -19,6 +19,39 @@ namespace marver {
 /// load them once and keep them, and run out of registers.
 static constexpr int64_t kMostUnrolled = 96;
 
+/// Cache lines of one stream that a step may ask for.
+static constexpr int64_t kMostLines = 2;
+static constexpr int64_t kLineElements = 16;
+
+/// Steps of loops inside each other; nullopt if a trip count is dynamic.
+static std::optional<int64_t> stepsOf(ArrayRef<ReductionLoop> loops) {
+  int64_t steps = 1;
+  for (const ReductionLoop &loop : loops) {
+    std::optional<int64_t> trip = getConstantIntValue(loop.trip);
+    if (!trip)
+      return std::nullopt;
+    steps *= *trip;
+  }
+  return steps;
+}
+
+std::optional<int64_t> stepsOf(const ReductionNest &nest) {
+  std::optional<int64_t> outer = stepsOf(nest.loops);
+  int64_t steps = 0;
+  for (const ReductionNest::Segment &segment : nest.segments) {
+    std::optional<int64_t> inner = stepsOf(segment.loops);
+    if (!inner || !outer)
+      return std::nullopt;
+    steps += *outer * *inner;
+  }
+  return steps;
+}
+
+void RegisterTile::addStream(Value pointer, int64_t span, int64_t steps) {
+  if (span > 0 && span <= steps * kMostLines * kLineElements)
+    streams.push_back({pointer, span});
+}
+
 namespace {
 class Accumulation {
 public:
@@ -27,30 +60,35 @@ public:
       : e(e), tile(tile), nest(nest), f32(e.builder().getF32Type()),
         inputType(tile.inputType ? tile.inputType : f32),
         weightType(tile.weightType ? tile.weightType : f32),
-        group(reductionGroup(inputType)), lanes(e.target().lanes) {}
+        group(reductionGroup(inputType)), lanes(e.target().lanes),
+        steps(stepsOf(nest).value_or(0)) {}
 
   SmallVector<Value> run(Value input, Value weights,
                          SmallVector<Value> accumulators) {
-    return loops(nest.loops, input, weights, std::move(accumulators),
-                 /*outer=*/true);
+    return loops(nest.loops, input, weights, e.constant(0),
+                 std::move(accumulators), /*outer=*/true);
   }
 
 private:
+  /// `done` counts, for streams, the steps before these loops.
   SmallVector<Value> loops(ArrayRef<ReductionLoop> list, Value input,
-                           Value weights, SmallVector<Value> accumulators,
-                           bool outer) {
+                           Value weights, Value done,
+                           SmallVector<Value> accumulators, bool outer) {
     if (list.empty()) {
       if (!outer)
-        return step(input, weights, std::move(accumulators));
-      for (const ReductionNest::Segment &segment : nest.segments)
+        return step(input, weights, done, std::move(accumulators));
+      for (const ReductionNest::Segment &segment : nest.segments) {
         accumulators = loops(
             segment.loops, e.address(input, inputType, segment.inputOffset),
-            e.address(weights, weightType, segment.weightOffset),
+            e.address(weights, weightType, segment.weightOffset), done,
             std::move(accumulators), /*outer=*/false);
+        done = e.add(done, stepsOf(segment.loops).value_or(0));
+      }
       return accumulators;
     }
     const ReductionLoop &loop = list.front();
     bool innermost = list.size() == 1 && !outer;
+    int64_t inner = stepsInside(list.drop_front(), outer);
     auto inside = [&](Value i, SmallVector<Value> state) {
       if (innermost && tile.rowDistance)
         e.prefetch(
@@ -60,7 +98,7 @@ private:
       return loops(list.drop_front(),
                    e.address(input, inputType, e.mul(i, loop.inputStride)),
                    e.address(weights, weightType, e.mul(i, loop.weightStride)),
-                   std::move(state), outer);
+                   e.add(done, e.mul(i, inner)), std::move(state), outer);
     };
     std::optional<int64_t> trip = getConstantIntValue(loop.trip);
     if (trip && (*trip == 1 ||
@@ -92,8 +130,32 @@ private:
     return e.loop(whole, upper, 1, accumulators, body(1));
   }
 
-  SmallVector<Value> step(Value input, Value weights,
+  /// Steps that one iteration of a loop with these loops inside it does.
+  int64_t stepsInside(ArrayRef<ReductionLoop> loops, bool outer) {
+    int64_t count = stepsOf(loops).value_or(0);
+    if (!outer)
+      return count;
+    int64_t inner = 0;
+    for (const ReductionNest::Segment &segment : nest.segments)
+      inner += stepsOf(segment.loops).value_or(0);
+    return count * inner;
+  }
+
+  void prefetchStreams(Value done) {
+    for (const RegisterTile::Stream &stream : tile.streams) {
+      assert(steps && "streams are for nests of known size");
+      Value from = e.floorDiv(e.mul(done, stream.span), e.constant(steps));
+      Value pointer = e.address(stream.pointer, f32, from);
+      int64_t lines = llvm::divideCeil(stream.span, steps * kLineElements);
+      for (int64_t i = 0; i < lines; ++i)
+        e.prefetch(e.address(pointer, f32, e.constant(i * kLineElements)),
+                   /*write=*/false, /*locality=*/2);
+    }
+  }
+
+  SmallVector<Value> step(Value input, Value weights, Value done,
                           SmallVector<Value> accumulators) {
+    prefetchStreams(done);
     int64_t panels = tile.panelOffsets.size();
     SmallVector<Value> loaded;
     for (int64_t panel = 0; panel < panels; ++panel) {
@@ -129,6 +191,7 @@ private:
   const ReductionNest &nest;
   Type f32, inputType, weightType;
   int64_t group, lanes;
+  const int64_t steps; ///< of the nest; 0 if dynamic
 };
 } // namespace
 

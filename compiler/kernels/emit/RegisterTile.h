@@ -44,6 +44,9 @@ struct ReductionNest {
   llvm::SmallVector<Segment> segments;
 };
 
+/// Steps of the whole nest; nullopt if a trip count is dynamic.
+std::optional<int64_t> stepsOf(const ReductionNest &nest);
+
 struct RegisterTile {
   int64_t vectors = 1; ///< registers of one panel
   /// Of the elements in memory; null for f32. A step takes a group of the input
@@ -61,9 +64,22 @@ struct RegisterTile {
   /// be prefetched: each step of an innermost loop asks for one line, at this
   /// distance and one pixel further than the step before. Null for none.
   mlir::Value rowDistance, pixelDistance;
+  /// Memory to be asked for while the tile computes: `span` elements from
+  /// `pointer` on, spread evenly over the steps of the reduction. (All at once,
+  /// they would keep the weights waiting for a free miss buffer for as long as
+  /// memory takes to answer.)
+  struct Stream {
+    mlir::Value pointer;
+    int64_t span;
+  };
+  llvm::SmallVector<Stream> streams;
   /// Lanes of the last vector that may be read (vector of i1); null for all of
   /// them. Needed where the weights are not padded, which are f32 then.
   mlir::Value lastMask;
+
+  /// Adds a stream if that takes few instructions a step: the reduction must
+  /// have `steps` steps.
+  void addStream(mlir::Value pointer, int64_t span, int64_t steps);
 
   int64_t pixels() const { return pixelOffsets.size(); }
   int64_t accumulators() const {

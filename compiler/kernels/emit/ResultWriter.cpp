@@ -7,6 +7,7 @@
 
 #include "compiler/kernels/emit/ResultWriter.h"
 
+#include "compiler/ir/Permutation.h"
 #include "compiler/kernels/emit/BodyEmitter.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -39,6 +40,9 @@ static Value movedOperand(Operation *op) {
     return collapse.getSrc();
   if (auto castOp = dyn_cast<tensor::CastOp>(op))
     return castOp.getSource();
+  SmallVector<int64_t> permutation;
+  if (isPermutation(op, permutation))
+    return op->getOperand(0);
   return nullptr;
 }
 
@@ -148,6 +152,12 @@ void ResultWriter::store(unsigned number, const Point &point, Value value) {
         collapsed.push_back(math.linearize(part, extents));
       }
       at = collapsed;
+    } else if (SmallVector<int64_t> permutation;
+               isPermutation(op, permutation)) {
+      Coordinates permuted;
+      for (int64_t d : permutation)
+        permuted.push_back(at[d]);
+      at = permuted;
     }
   }
 

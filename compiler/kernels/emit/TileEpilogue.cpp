@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
@@ -169,22 +170,39 @@ void TileEpilogue::write(
                    [&] { loops(0, e.constant(0)); });
 }
 
-void TileEpilogue::prefetch(
-    ArrayRef<int64_t> sizes,
-    llvm::function_ref<Point(ArrayRef<Coordinate>)> pointOf) {
+/// Both row-major matrices and blocked maps have their pixels in the dim before
+/// the last. A matrix' rows are asked for as a whole: the next panels' tiles
+/// read what is left of them.
+void TileEpilogue::prefetch(RegisterTile &tile, const Point &first,
+                            int64_t rows, int64_t pixels, int64_t steps) {
   for (Value residual : residuals) {
     std::optional<Buffer> buffer = evaluator.buffer(residual);
-    if (!buffer)
+    size_t rank = buffer ? buffer->strides.size() : 0;
+    if (rank < 2)
       continue;
-    for (int64_t number = 0, count = llvm::product_of(sizes); number < count;
-         ++number) {
-      Point point = pointOf(positionIn(sizes, number));
-      CoordinateMath math(e, point.lanes);
-      SmallVector<Value> index;
-      for (const Coordinate &c : point.at)
-        index.push_back(math.scalar(c));
-      e.prefetch(e.address(*buffer, index), /*write=*/false, /*locality=*/2);
-    }
+    std::optional<int64_t> stride =
+        getConstantIntValue(buffer->strides[rank - 2]);
+    if (!stride || *stride <= 0)
+      continue;
+    CoordinateMath math(e, first.lanes);
+    SmallVector<Value> index;
+    for (const Coordinate &c : first.at)
+      index.push_back(math.scalar(c));
+    Value pointer = e.address(*buffer, index);
+    // The last of them must have arrived when the products are done.
+    int64_t span = pixels * *stride * 5 / 4;
+    bool isBlocked = *stride == first.lanes;
+    for (int64_t j = 0; j < (isBlocked ? tile.vectors : 1); ++j)
+      for (int64_t y = 0; y < rows; ++y) {
+        Value offset = e.constant(0);
+        if (j)
+          offset = e.mul(e.materialize(buffer->strides[1]), j);
+        if (y)
+          offset =
+              e.add(offset, e.mul(e.materialize(buffer->strides[rank - 3]), y));
+        tile.addStream(e.address(pointer, buffer->elementType, offset), span,
+                       steps);
+      }
   }
 }
 

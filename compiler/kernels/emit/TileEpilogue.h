@@ -17,6 +17,7 @@
 #ifndef MARVER_COMPILER_KERNELS_EMIT_TILEEPILOGUE_H
 #define MARVER_COMPILER_KERNELS_EMIT_TILEEPILOGUE_H
 
+#include "compiler/kernels/emit/RegisterTile.h"
 #include "compiler/kernels/emit/ResultWriter.h"
 
 namespace marver {
@@ -48,11 +49,12 @@ public:
              llvm::function_ref<Point(llvm::ArrayRef<Coordinate>)> pointOf,
              llvm::ArrayRef<Value> limits = {});
 
-  /// Asks for what the epilogue of such a tile reads beside its accumulators (a
-  /// residual), if that is too large to be in the caches: before the tile's
-  /// products, which take long enough for it to arrive.
-  void prefetch(llvm::ArrayRef<int64_t> sizes,
-                llvm::function_ref<Point(llvm::ArrayRef<Coordinate>)> pointOf);
+  /// Has `tile`, whose reduction takes `steps` steps, ask for what its epilogue
+  /// reads beside the accumulators (a residual), if that is too large to be in
+  /// the caches. `first` is the tile's first point, `rows` by `pixels` its
+  /// points.
+  void prefetch(RegisterTile &tile, const Point &first, int64_t rows,
+                int64_t pixels, int64_t steps);
 
 private:
   void writeOne(Value value, const Point &point);

@@ -7,6 +7,7 @@
 
 #include "compiler/kernels/form/Grouping.h"
 #include "compiler/ir/MvDialect.h"
+#include "compiler/ir/Permutation.h"
 #include "compiler/kernels/CostModel.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -33,27 +34,8 @@ static bool touchesTensors(Operation *op) {
 }
 
 bool isPermutedView(Operation *op, SmallVectorImpl<int64_t> &permutation) {
-  auto generic = dyn_cast<linalg::GenericOp>(op);
-  if (!generic || generic.getNumDpsInputs() != 1 ||
-      generic.getNumDpsInits() != 1 || !generic.isAllParallelLoops())
-    return false;
-  auto yield = cast<linalg::YieldOp>(generic.getBody()->getTerminator());
-  if (yield.getOperand(0) != generic.getBody()->getArgument(0) ||
-      generic.getBody()->getOperations().size() != 1)
-    return false;
-  AffineMap in = generic.getIndexingMapsArray()[0];
-  AffineMap out = generic.getIndexingMapsArray()[1];
-  if (!in.isPermutation() || !out.isPermutation())
-    return false;
-  // Result dim r is loop out(r), which is source dim in^-1(out(r)).
-  AffineMap sourceOfLoop = inversePermutation(in);
-  permutation.clear();
-  for (unsigned r = 0; r < out.getNumResults(); ++r) {
-    unsigned loop = out.getDimPosition(r);
-    permutation.push_back(sourceOfLoop.getDimPosition(loop));
-  }
-  int64_t rank = permutation.size();
-  return rank > 0 && permutation.back() == rank - 1;
+  return isPermutation(op, permutation) &&
+         permutation.back() == int64_t(permutation.size()) - 1;
 }
 
 Role classify(Operation *op) {
@@ -222,6 +204,8 @@ private:
     group.ops.insert(op);
     if (options.fuse && op->getNumResults() == 1 && !standsAlone(op))
       absorbEpilogue(group);
+    if (options.fuse && op->getNumResults() == 1)
+      absorbPermutation(group);
     take(std::move(group));
   }
 
@@ -270,6 +254,50 @@ private:
     while (group.ops.size() > committed)
       group.ops.pop_back();
     group.root = root;
+  }
+
+  /// Lets the kernel store its result where its dims in another order belong
+  /// (the heads of an attention, brought in front): if someone wants these
+  /// elements next to each other, they would be copied otherwise.
+  void absorbPermutation(Group &group) {
+    if (!llvm::is_contained({"contraction", "matmul"}, group.choice.family))
+      return;
+    SmallVector<Operation *> views;
+    bool permutes = false;
+    for (Operation *last = group.root;;) {
+      Operation *next = nullptr;
+      for (Operation *user : last->getUsers()) {
+        if (isa<tensor::DimOp>(user))
+          continue;
+        if (next && next != user)
+          return;
+        next = user;
+      }
+      if (!next)
+        return;
+      SmallVector<int64_t> permutation;
+      bool isPermutation = isPermutedView(next, permutation);
+      if (next->getBlock() == &block && !taken.contains(next) &&
+          (isPermutation ||
+           isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(next))) {
+        permutes |= isPermutation;
+        views.push_back(next);
+        last = next;
+        continue;
+      }
+      // Vectors must stay vectors.
+      int64_t inner = cast<RankedTensorType>(last->getResult(0).getType())
+                          .getShape()
+                          .back();
+      if (!permutes || ShapedType::isDynamic(inner) ||
+          inner % target.lanes != 0 ||
+          !(isa<tensor::ConcatOp>(next) ||
+            next->hasTrait<OpTrait::IsTerminator>()))
+        return;
+      break;
+    }
+    group.ops.insert_range(views);
+    group.root = views.back();
   }
 
   /// Adds pointwise producers whose only users are in the group.
