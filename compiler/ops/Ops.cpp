@@ -667,20 +667,28 @@ std::optional<Dims> OpsBuilder::tensorToDims(Value tensor) {
     return std::nullopt;
   RankedTensorType type = typeOf(tensor);
   if (!type.hasStaticShape() || type.getRank() > 1 ||
-      !type.getElementType().isInteger() || type.getNumElements() > 64) {
+      !type.getElementType().isIntOrIndex() || type.getNumElements() > 64) {
     fail("a tensor that gives dims must be a short list of integers");
     return std::nullopt;
   }
   if (auto numbers = getConstantInts(tensor))
     return indices(*numbers);
   Dims result;
+  // The dims that a list was made of are those that it gives.
+  auto list = tensor.getDefiningOp<tensor::FromElementsOp>();
   for (int64_t i = 0; i < type.getNumElements(); ++i) {
     SmallVector<Value> position;
-    if (type.getRank() == 1)
+    if (type.getRank() == 1 && !list)
       position.push_back(arith::ConstantIndexOp::create(*this, i));
-    Value element = tensor::ExtractOp::create(*this, tensor, position);
-    result.push_back(
-        arith::IndexCastOp::create(*this, getIndexType(), element).getResult());
+    Value element = list ? Value(list.getElements()[i])
+                         : tensor::ExtractOp::create(*this, tensor, position);
+    if (auto cast = element.getDefiningOp<arith::IndexCastOp>();
+        cast && cast.getIn().getType().isIndex())
+      element = cast.getIn();
+    if (!element.getType().isIndex())
+      element = arith::IndexCastOp::create(*this, getIndexType(), element);
+    std::optional<int64_t> number = getConstantIntValue(element);
+    result.push_back(number ? index(*number) : Dim(element));
   }
   return result;
 }

@@ -6,6 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/import/mlir/ForeignDialects.h"
+#include "compiler/import/mlir/ForeignSyntax.h"
+#include "mlir/Bytecode/BytecodeImplementation.h"
+#include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Dialect.h"
 #include "mlir/IR/DialectImplementation.h"
@@ -16,21 +19,45 @@
 using namespace mlir;
 
 namespace marver {
+
+ParseResult parseTypes(OpAsmParser &parser, Assembly &parts) {
+  auto list = [&](SmallVectorImpl<Type> &types) -> ParseResult {
+    if (failed(parser.parseOptionalLParen()))
+      return parser.parseTypeList(types);
+    if (succeeded(parser.parseOptionalRParen()))
+      return success();
+    return failure(parser.parseTypeList(types) || parser.parseRParen());
+  };
+  if (succeeded(parser.parseOptionalColon())) {
+    parts.hasTypes = true;
+    if (list(parts.types))
+      return failure();
+  }
+  if (succeeded(parser.parseOptionalArrow()) ||
+      succeeded(parser.parseOptionalKeyword("to"))) {
+    parts.hasResultTypes = true;
+    return list(parts.resultTypes);
+  }
+  return success();
+}
+
+ParseResult resolve(OpAsmParser &parser, OperationState &state,
+                    const Assembly &parts, SMLoc start) {
+  const size_t results = parser.getNumResults();
+  if (parts.types.size() != parts.operands.size() ||
+      parts.resultTypes.size() != results)
+    return parser.emitError(start)
+           << "has a form that is not known: " << parts.operands.size()
+           << " operands and " << results << " results, but types of "
+           << parts.types.size() << " and " << parts.resultTypes.size();
+  if (parser.resolveOperands(parts.operands, parts.types, start,
+                             state.operands))
+    return failure();
+  state.addTypes(parts.resultTypes);
+  return success();
+}
+
 namespace {
-
-using Operands = SmallVector<OpAsmParser::UnresolvedOperand>;
-
-/// The parts of an operation in the order of its text.
-struct Assembly {
-  Operands operands;
-  /// How many of them came first; the rest stood in brackets, where torch-mlir
-  /// puts sizes.
-  std::optional<size_t> firstInBrackets;
-  SmallVector<Type> types;
-  /// After an arrow, or `to`.
-  SmallVector<Type> resultTypes;
-  bool hasTypes = false, hasResultTypes = false;
-};
 
 OpaqueType torchType(MLIRContext *context, StringRef text) {
   return OpaqueType::get(StringAttr::get(context, "torch"), text);
@@ -92,29 +119,8 @@ ParseResult parseParts(OpAsmParser &parser, OperationState &state,
   return parser.parseOptionalAttrDict(state.attributes);
 }
 
-ParseResult parseTypes(OpAsmParser &parser, Assembly &parts) {
-  auto list = [&](SmallVectorImpl<Type> &types) -> ParseResult {
-    if (failed(parser.parseOptionalLParen()))
-      return parser.parseTypeList(types);
-    if (succeeded(parser.parseOptionalRParen()))
-      return success();
-    return failure(parser.parseTypeList(types) || parser.parseRParen());
-  };
-  if (succeeded(parser.parseOptionalColon())) {
-    parts.hasTypes = true;
-    if (list(parts.types))
-      return failure();
-  }
-  if (succeeded(parser.parseOptionalArrow()) ||
-      succeeded(parser.parseOptionalKeyword("to"))) {
-    parts.hasResultTypes = true;
-    return list(parts.resultTypes);
-  }
-  return success();
-}
-
 /// Types of operands and results that the text leaves to the operation.
-LogicalResult inferTypes(OpAsmParser &parser, StringRef name, Assembly &parts) {
+void inferTypes(OpAsmParser &parser, StringRef name, Assembly &parts) {
   MLIRContext *context = parser.getContext();
   Builder &b = parser.getBuilder();
   const size_t results = parser.getNumResults();
@@ -142,7 +148,7 @@ LogicalResult inferTypes(OpAsmParser &parser, StringRef name, Assembly &parts) {
       // From or to the other kind of tensor.
       auto type = dyn_cast<OpaqueType>(parts.types[0]);
       if (!type)
-        return failure();
+        return; // which `resolve` complains about
       StringRef text = type.getTypeData();
       parts.resultTypes = parts.types;
       parts.types = {torchType(
@@ -156,8 +162,6 @@ LogicalResult inferTypes(OpAsmParser &parser, StringRef name, Assembly &parts) {
   if (parts.firstInBrackets)
     while (parts.types.size() < parts.operands.size())
       parts.types.push_back(torchType(context, "int"));
-  return success(parts.types.size() == parts.operands.size() &&
-                 parts.resultTypes.size() == results);
 }
 
 ParseResult parseConstant(OpAsmParser &parser, OperationState &state) {
@@ -222,8 +226,75 @@ ParseResult parseGlobal(OpAsmParser &parser, OperationState &state) {
   return success();
 }
 
+ParseResult parseRegion(OpAsmParser &parser, OperationState &state) {
+  auto region = std::make_unique<Region>();
+  if (parser.parseRegion(*region))
+    return failure();
+  state.addRegion(std::move(region));
+  return success();
+}
+
+/// %count, %condition, init(%a, %b) { region } {attributes} : types -> types
+ParseResult parseLoop(OpAsmParser &parser, OperationState &state) {
+  Assembly parts;
+  SMLoc start = parser.getCurrentLocation();
+  if (parser.parseOperand(parts.operands.emplace_back()) ||
+      parser.parseComma() ||
+      parser.parseOperand(parts.operands.emplace_back()) ||
+      parser.parseComma() || parser.parseKeyword("init") ||
+      parser.parseOperandList(parts.operands, OpAsmParser::Delimiter::Paren) ||
+      parseRegion(parser, state) ||
+      parser.parseOptionalAttrDict(state.attributes) ||
+      parseTypes(parser, parts))
+    return failure();
+  return resolve(parser, state, parts, start);
+}
+
+/// %condition, iter(%a, %b : types)
+ParseResult parseLoopCondition(OpAsmParser &parser, OperationState &state) {
+  Assembly parts;
+  SMLoc start = parser.getCurrentLocation();
+  parts.types.push_back(torchType(parser.getContext(), "bool"));
+  if (parser.parseOperand(parts.operands.emplace_back()) ||
+      parser.parseComma() || parser.parseKeyword("iter") ||
+      parser.parseLParen())
+    return failure();
+  if (failed(parser.parseOptionalRParen()) &&
+      (parser.parseOperandList(parts.operands) ||
+       parser.parseColonTypeList(parts.types) || parser.parseRParen()))
+    return failure();
+  if (parser.parseOptionalAttrDict(state.attributes))
+    return failure();
+  return resolve(parser, state, parts, start);
+}
+
+/// %condition {attributes} -> (types) { region } else { region }
+ParseResult parseIf(OpAsmParser &parser, OperationState &state) {
+  Assembly parts;
+  SMLoc start = parser.getCurrentLocation();
+  parts.types.push_back(torchType(parser.getContext(), "bool"));
+  if (parser.parseOperand(parts.operands.emplace_back()) ||
+      parser.parseArrow() || parser.parseLParen())
+    return failure();
+  if (failed(parser.parseOptionalRParen()) &&
+      (parser.parseTypeList(parts.resultTypes) || parser.parseRParen()))
+    return failure();
+  if (resolve(parser, state, parts, start) || parseRegion(parser, state))
+    return failure();
+  if (succeeded(parser.parseOptionalKeyword("else")) &&
+      parseRegion(parser, state))
+    return failure();
+  return parser.parseOptionalAttrDict(state.attributes);
+}
+
 ParseResult parseOperation(OpAsmParser &parser, OperationState &state) {
   StringRef name = state.name.getStringRef();
+  if (name == "torch.prim.Loop")
+    return parseLoop(parser, state);
+  if (name == "torch.prim.Loop.condition")
+    return parseLoopCondition(parser, state);
+  if (name == "torch.prim.If")
+    return parseIf(parser, state);
   if (name.starts_with("torch.constant."))
     return parseConstant(parser, state);
   if (name == "util.global")
@@ -232,16 +303,9 @@ ParseResult parseOperation(OpAsmParser &parser, OperationState &state) {
   SMLoc start = parser.getCurrentLocation();
   if (parseParts(parser, state, parts) || parseTypes(parser, parts))
     return failure();
-  if (failed(inferTypes(parser, name, parts)))
-    return parser.emitError(start)
-           << "has a form that is not known: " << parts.operands.size()
-           << " operands and " << parser.getNumResults()
-           << " results, but types of " << parts.types.size() << " and "
-           << parts.resultTypes.size();
-  if (parser.resolveOperands(parts.operands, parts.types, start,
-                             state.operands))
+  inferTypes(parser, name, parts);
+  if (resolve(parser, state, parts, start))
     return failure();
-  state.addTypes(parts.resultTypes);
   while (true) {
     auto region = std::make_unique<Region>();
     OptionalParseResult isRegion = parser.parseOptionalRegion(*region);
@@ -265,6 +329,58 @@ struct Inlining : DialectInlinerInterface {
   }
 };
 
+/// An attribute of an operation in bytecode.
+struct Property {
+  StringLiteral name;
+  bool isOptional;
+};
+
+/// In bytecode each registered operation writes its attributes as it likes:
+/// those that TableGen makes do so in alphabetical order, without names. One
+/// attribute is read as it is (`joinProperties` names it); operations with
+/// several are declared, with their attributes in this order.
+struct UtilGlobal {
+  static constexpr StringLiteral name = "util.global";
+  static constexpr Property properties[] = {
+      {"value", true},     {"inlining_policy", true}, {"is_mutable", true},
+      {"sym_name", false}, {"sym_visibility", true},  {"type", false}};
+};
+struct SymbolicInt {
+  static constexpr StringLiteral name = "torch.symbolic_int";
+  static constexpr Property properties[] = {
+      {"max_val", false}, {"min_val", false}, {"name", false}};
+};
+
+template <typename Form>
+class Declared
+    : public Op<Declared<Form>, OpTrait::ZeroRegions, OpTrait::VariadicResults,
+                OpTrait::VariadicOperands, BytecodeOpInterface::Trait> {
+public:
+  using Op<Declared, OpTrait::ZeroRegions, OpTrait::VariadicResults,
+           OpTrait::VariadicOperands, BytecodeOpInterface::Trait>::Op;
+  static StringRef getOperationName() { return Form::name; }
+  static ArrayRef<StringRef> getAttributeNames() { return {}; }
+  static ParseResult parse(OpAsmParser &parser, OperationState &state) {
+    return parseOperation(parser, state);
+  }
+  void print(OpAsmPrinter &printer) {
+    printer.printGenericOp(this->getOperation(), /*printOpName=*/false);
+  }
+  static LogicalResult readProperties(DialectBytecodeReader &reader,
+                                      OperationState &state) {
+    for (const Property &property : Form::properties) {
+      Attribute value;
+      if (failed(property.isOptional ? reader.readOptionalAttribute(value)
+                                     : reader.readAttribute(value)))
+        return failure();
+      if (value)
+        state.addAttribute(property.name, value);
+    }
+    return success();
+  }
+  void writeProperties(DialectBytecodeWriter &) {}
+};
+
 class ForeignDialect : public Dialect {
 protected:
   ForeignDialect(StringRef name, MLIRContext *context, TypeID id)
@@ -282,7 +398,9 @@ public:
   }
 
   std::optional<ParseOpHook> getParseOperationHook(StringRef) const override {
-    return ParseOpHook(parseOperation);
+    const bool isHlo =
+        getNamespace() == "stablehlo" || getNamespace() == "chlo";
+    return ParseOpHook(isHlo ? parseStableHlo : parseOperation);
   }
 };
 
@@ -292,18 +410,57 @@ public:
 template <const char *ns> class Foreign : public ForeignDialect {
 public:
   explicit Foreign(MLIRContext *context)
-      : ForeignDialect(ns, context, TypeID::get<Foreign>()) {}
+      : ForeignDialect(ns, context, TypeID::get<Foreign>()) {
+    const StringRef name = ns;
+    if (name == "util")
+      addOperations<Declared<UtilGlobal>>();
+    if (name == "torch")
+      addOperations<Declared<SymbolicInt>>();
+  }
   static StringRef getDialectNamespace() { return ns; }
 };
 
 inline constexpr char kTorch[] = "torch", kTorchConversion[] = "torch_c",
                       kUtil[] = "util", kFlow[] = "flow", kStream[] = "stream",
-                      kHal[] = "hal";
+                      kHal[] = "hal", kStableHlo[] = "stablehlo",
+                      kChlo[] = "chlo";
+
+bool joinProperties(Operation *root) {
+  bool isGood = true;
+  root->walk([&](Operation *op) {
+    Attribute properties =
+        op->isRegistered() ? Attribute() : op->getPropertiesAsAttribute();
+    if (!properties)
+      return;
+    if (auto several = dyn_cast<DictionaryAttr>(properties)) {
+      for (NamedAttribute named : several)
+        op->setAttr(named.getName(), named.getValue());
+      return;
+    }
+    StringRef operation = op->getName().getStringRef();
+    StringRef name =
+        llvm::StringSwitch<StringRef>(operation)
+            .Case("torch.operator", "name")
+            .Cases({"torch.vtensor.literal", "torch.tensor.literal",
+                    "torch.bind_symbolic_shape"},
+                   "value")
+            .Case("util.global.load", "global")
+            .Default(operation.starts_with("torch.constant.") ? "value" : "");
+    if (!name.empty()) {
+      op->setAttr(name, properties);
+      return;
+    }
+    isGood = false;
+    op->emitError() << "has attributes in bytecode that only its own tools "
+                       "can read; write the file as text";
+  });
+  return isGood;
+}
 
 void loadForeignDialects(MLIRContext *context) {
-  context
-      ->loadDialect<Foreign<kTorch>, Foreign<kTorchConversion>, Foreign<kUtil>,
-                    Foreign<kFlow>, Foreign<kStream>, Foreign<kHal>>();
+  context->loadDialect<Foreign<kTorch>, Foreign<kTorchConversion>,
+                       Foreign<kUtil>, Foreign<kFlow>, Foreign<kStream>,
+                       Foreign<kHal>, Foreign<kStableHlo>, Foreign<kChlo>>();
 }
 
 } // namespace marver

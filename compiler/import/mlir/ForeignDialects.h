@@ -27,12 +27,17 @@
 #ifndef MARVER_COMPILER_IMPORT_MLIR_FOREIGNDIALECTS_H
 #define MARVER_COMPILER_IMPORT_MLIR_FOREIGNDIALECTS_H
 
-#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/Operation.h"
 
 namespace marver {
 
 /// Loads the dialects, so that files that use them parse.
 void loadForeignDialects(mlir::MLIRContext *context);
+
+/// Operations without registration keep what stands in `<{...}>`, and what they
+/// have in bytecode, apart from their attributes: makes attributes of it. False
+/// after errors were reported.
+bool joinProperties(mlir::Operation *root);
 
 } // namespace marver
 

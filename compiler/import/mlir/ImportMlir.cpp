@@ -16,18 +16,21 @@
 #include "compiler/import/Import.h"
 #include "compiler/import/mlir/ForeignDialects.h"
 #include "compiler/import/mlir/Globals.h"
+#include "compiler/import/mlir/StableHlo.h"
 #include "compiler/import/mlir/TorchModel.h"
 #include "compiler/import/mlir/Tosa.h"
 #include "compiler/ir/ControlFlow.h"
 #include "compiler/ir/MvDialect.h"
 #include "compiler/ir/States.h"
 #include "marver/abi.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/MLProgram/IR/MLProgram.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Shape/IR/Shape.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
@@ -38,7 +41,12 @@ using namespace mlir;
 
 namespace marver {
 
+/// The first bytes of MLIR's bytecode.
+constexpr StringLiteral kBytecode = "ML\xEFR";
+
 bool isMlir(StringRef bytes) {
+  if (bytes.starts_with(kBytecode))
+    return true;
   // Text: no control characters but white space, and a word that every module
   // with a function has.
   StringRef start = bytes.take_front(4096);
@@ -103,7 +111,9 @@ LogicalResult checkOperations(ModuleOp module) {
         llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorType>);
     if (!isOtherLoop &&
         (isGlobalOperation(op) ||
-         isa<ModuleOp, func::FuncOp, func::CallOp, func::ReturnOp>(op) ||
+         isa<ModuleOp, func::FuncOp, func::CallOp, func::ReturnOp,
+             affine::AffineApplyOp, affine::AffineMinOp, affine::AffineMaxOp>(
+             op) ||
          isa_and_present<mv::MvDialect, arith::ArithDialect,
                          linalg::LinalgDialect, math::MathDialect,
                          scf::SCFDialect, tensor::TensorDialect>(
@@ -418,26 +428,65 @@ LogicalResult importUpstream(ModuleOp module, ArrayRef<func::FuncOp> models,
   return success();
 }
 
+/// Parses text or bytecode; null after errors were reported, for bytecode one.
+OwningOpRef<ModuleOp> parse(MLIRContext *context, const ImportRequest &request,
+                            Resources &resources) {
+  StringRef bytes = request.data->getBuffer();
+  llvm::SourceMgr sources;
+  ParserConfig config(context);
+  if (!bytes.starts_with(kBytecode)) {
+    sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(
+                                   resources.strip(bytes), request.path),
+                               llvm::SMLoc());
+    return parseSourceFile<ModuleOp>(sources, config);
+  }
+  sources.AddNewSourceBuffer(
+      llvm::MemoryBuffer::getMemBuffer(bytes, request.path,
+                                       /*RequiresNullTerminator=*/false),
+      llvm::SMLoc());
+  std::string reason;
+  OwningOpRef<ModuleOp> module;
+  {
+    ScopedDiagnosticHandler handler(context, [&](Diagnostic &diagnostic) {
+      auto add = [&](const Diagnostic &part) {
+        reason += (reason.empty() ? "" : "; ") + part.str();
+      };
+      add(diagnostic);
+      for (const Diagnostic &note : diagnostic.getNotes())
+        add(note);
+      return success();
+    });
+    module = parseSourceFile<ModuleOp>(sources, config);
+  }
+  if (!module)
+    emitError(FileLineColLoc::get(context, request.path, 0, 0))
+        << "the bytecode cannot be read (" << reason
+        << "); write the file as text, which is the same in more versions";
+  return module;
+}
+
+LogicalResult importHlo(ArrayRef<func::FuncOp> models) {
+  bool isGood = true;
+  for (func::FuncOp model : models)
+    if (isStableHloFunction(model))
+      isGood &= succeeded(importStableHlo(model));
+  return success(isGood);
+}
+
 } // namespace
 
 OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
                                  const ImportRequest &request) {
   loadForeignDialects(context);
   loadTosa(context);
-  context->loadDialect<ml_program::MLProgramDialect>();
+  context->loadDialect<ml_program::MLProgramDialect, shape::ShapeDialect>();
   Resources resources;
-  llvm::SourceMgr sources;
-  sources.AddNewSourceBuffer(
-      llvm::MemoryBuffer::getMemBufferCopy(
-          resources.strip(request.data->getBuffer()), request.path),
-      llvm::SMLoc());
   // Operations of dialects that nobody knows are read, and refused with the
   // rest.
   context->allowUnregisteredDialects(true);
-  OwningOpRef<ModuleOp> module =
-      parseSourceFile<ModuleOp>(sources, ParserConfig(context));
+  OwningOpRef<ModuleOp> module = parse(context, request, resources);
   context->allowUnregisteredDialects(false);
-  if (!module)
+  if (!module || !joinProperties(*module))
     return nullptr;
   SmallVector<func::FuncOp> models = findModels(*module);
   if (models.empty() ||
@@ -446,7 +495,9 @@ OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
   SmallVector<func::FuncOp> upstream, torch;
   for (func::FuncOp model : models)
     (isTorchFunction(model) ? torch : upstream).push_back(model);
-  if (!torch.empty() && failed(inlineCalls(*module)))
+  const bool isHlo =
+      llvm::any_of(module->getOps<func::FuncOp>(), isStableHloFunction);
+  if ((!torch.empty() || isHlo) && failed(inlineCalls(*module)))
     return nullptr;
 
   SmallVector<OwningOpRef<ModuleOp>> parts;
@@ -463,7 +514,7 @@ OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
     model.erase();
   TorchWeights weights(resources, *request.parameters);
   if (!upstream.empty())
-    isGood &= resources.replaceAll(*module) &&
+    isGood &= resources.replaceAll(*module) && succeeded(importHlo(upstream)) &&
               succeeded(importUpstream(*module, upstream, request, weights));
   if (!isGood)
     return nullptr;

@@ -159,6 +159,8 @@ private:
   void useState(Operation *op, Operation *global, Value moved);
   void readNode(Operation *op, StringRef name);
   void readReturn(Operation *op);
+  bool readControlFlow(Operation *op, StringRef name);
+  Argument readRegion(Region &region);
   void unpack(Operation *op);
   void addWeight(Operation *op, StringRef name, Attribute value);
   /// A new name for `value`, with what its type says.
@@ -665,6 +667,62 @@ void Reader::readNode(Operation *op, StringRef name) {
   program->nodes.push_back(std::move(node));
 }
 
+/// The region becomes one of the program's; its last operation gives its
+/// results. It sees the values around it.
+Argument Reader::readRegion(mlir::Region &region) {
+  torch::Region result;
+  std::vector<Node> outer = std::exchange(program->nodes, {});
+  Block &block = region.front();
+  for (BlockArgument value : block.getArguments())
+    result.inputs.push_back(define(value, nextName()));
+  for (Operation &op : llvm::make_range(block.begin(), std::prev(block.end())))
+    readOperation(&op);
+  for (Value operand : block.back().getOperands())
+    result.outputs.push_back(argument(operand));
+  result.nodes = std::exchange(program->nodes, std::move(outer));
+  Argument graph;
+  graph.kind = Argument::Graph;
+  graph.integer = int64_t(program->regions.size());
+  program->regions.push_back(std::move(result));
+  return graph;
+}
+
+/// prim.Loop(count, condition, initial ...) and prim.If(condition).
+bool Reader::readControlFlow(Operation *op, StringRef name) {
+  const bool isLoop = name == "torch.prim.Loop";
+  if (!isLoop && name != "torch.prim.If")
+    return false;
+  const bool isComplete =
+      op->getNumRegions() == (isLoop ? 1 : 2) &&
+      op->getNumOperands() >= (isLoop ? 2 : 1) &&
+      llvm::all_of(op->getRegions(), [](mlir::Region &region) {
+        return llvm::hasSingleElement(region) && !region.front().empty();
+      });
+  if (!isComplete) {
+    fail(op, "its regions or operands are missing");
+    return true;
+  }
+  Node node;
+  node.target =
+      isLoop ? "torch.ops.higher_order.loop" : "torch.ops.higher_order.cond";
+  node.location = LocationAttr(op->getLoc());
+  Argument list;
+  list.kind = Argument::List;
+  for (auto [i, operand] : llvm::enumerate(op->getOperands())) {
+    if (i < (isLoop ? 2 : 1))
+      node.inputs.emplace_back("", argument(operand));
+    else
+      list.list.push_back(argument(operand));
+  }
+  for (mlir::Region &region : op->getRegions())
+    node.inputs.emplace_back("", readRegion(region));
+  node.inputs.emplace_back("", std::move(list));
+  for (Value result : op->getResults())
+    node.outputs.push_back(define(result, nextName()));
+  program->nodes.push_back(std::move(node));
+  return true;
+}
+
 void Reader::readOperation(Operation *op) {
   StringRef name = op->getName().getStringRef();
   if (isa<func::ReturnOp>(op))
@@ -673,7 +731,7 @@ void Reader::readOperation(Operation *op) {
     readConstant(op, name.drop_front(strlen("torch.constant.")));
     return;
   }
-  if (readStructure(op, name))
+  if (readStructure(op, name) || readControlFlow(op, name))
     return;
   if (name == "torch.overwrite.tensor.contents" && op->getNumOperands() == 2) {
     // %value overwrites %tensor: copy_(tensor, value).

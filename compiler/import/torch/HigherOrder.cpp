@@ -193,7 +193,45 @@ Value map(Call &c) {
   return results ? finish(c, results->scans) : Value();
 }
 
+/// loop(count, condition, body, initial), torch-mlir's prim.Loop: the body
+/// takes the iteration's number and what is carried, and gives whether there is
+/// another iteration and what is carried to it.
+Value loop(Call &c) {
+  const Argument *count = argumentAt(c, 0), *condition = argumentAt(c, 1),
+                 *body = regionAt(c, 2);
+  OpsBuilder::Results initial = valuesAt(c, 3);
+  if (!count || !condition || !body || !initial)
+    return nullptr;
+  std::optional<Dim> limit;
+  if (count->kind != Argument::Int || count->integer != INT64_MAX) {
+    std::optional<Dims> dims = c.b.tensorToDims(c.operand(*count));
+    if (!dims)
+      return nullptr;
+    limit = dims->front();
+  }
+  Value first = condition->kind == Argument::Bool && condition->integer
+                    ? Value()
+                    : c.operand(*condition, ScalarType::Bool);
+  auto results = c.b.loop(
+      limit, first, *initial,
+      [&](Dim at,
+          ArrayRef<Value> carried) -> std::optional<OpsBuilder::Iteration> {
+        Values inputs = {c.b.dimsToTensor({at}, c.b.getI64Type(),
+                                          /*scalar=*/true)};
+        OpsBuilder::Results values =
+            c.graph.region(*body, joined(inputs, carried));
+        if (!values || values->size() != carried.size() + 1)
+          return std::nullopt;
+        OpsBuilder::Iteration next;
+        next.proceed = values->front();
+        next.carried.assign(values->begin() + 1, values->end());
+        return next;
+      });
+  return results ? finish(c, results->carried) : Value();
+}
+
 constexpr OpEntry entries[] = {
+    {"higher_order.loop", loop},
     {"higher_order.cond", cond},
     {"higher_order.while_loop", whileLoop},
     {"higher_order.scan", scan},
