@@ -46,6 +46,35 @@ func.func @onnx(%x: !torch.vtensor<[1,1,4],f32>) -> !torch.vtensor<[1,1,4],f32> 
   %2 = torch.operator "onnx.Transpose"(%1) {torch.onnx.perm = [1 : si64, 0 : si64, 2 : si64]} : (!torch.vtensor<[1,1,4],f32>) -> !torch.vtensor<[1,1,4],f32>
   return %2 : !torch.vtensor<[1,1,4],f32>
 }
+func.func @loop(%x: !torch.vtensor<[2],f32>) -> !torch.vtensor<[2],f32> {
+  %int3 = torch.constant.int 3
+  %true = torch.constant.bool true
+  %0 = torch.prim.Loop %int3, %true, init(%x) {
+  ^bb0(%i: !torch.int, %a: !torch.vtensor<[2],f32>):
+    %1 = torch.aten.relu %a : !torch.vtensor<[2],f32> -> !torch.vtensor<[2],f32>
+    torch.prim.Loop.condition %true, iter(%1 : !torch.vtensor<[2],f32>)
+  } : (!torch.int, !torch.bool, !torch.vtensor<[2],f32>) -> !torch.vtensor<[2],f32>
+  return %0 : !torch.vtensor<[2],f32>
+}
+func.func @hlo(%x: tensor<1x4x4x2xf32>, %w: tensor<3x3x2x3xf32>, %i: tensor<3x1xi32>) -> (tensor<3x4xf32>, tensor<i32>) {
+  %0 = stablehlo.convolution(%x, %w) dim_numbers = [b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f], window = {stride = [1, 1], pad = [[1, 1], [1, 1]]} {feature_group_count = 1 : i64} : (tensor<1x4x4x2xf32>, tensor<3x3x2x3xf32>) -> tensor<1x4x4x3xf32>
+  %c = stablehlo.constant dense<0.0> : tensor<f32>
+  %1 = stablehlo.reduce(%0 init: %c) applies stablehlo.add across dimensions = [0, 3] : (tensor<1x4x4x3xf32>, tensor<f32>) -> tensor<4x4xf32>
+  %2 = stablehlo.slice %1 [0:4, 0:3] : (tensor<4x4xf32>) -> tensor<4x3xf32>
+  %3 = stablehlo.dot_general %1, %2, contracting_dims = [1] x [0] : (tensor<4x4xf32>, tensor<4x3xf32>) -> tensor<4x3xf32>
+  %4 = stablehlo.pad %3, %c, low = [0, 1], high = [0, 0], interior = [0, 0] : (tensor<4x3xf32>, tensor<f32>) -> tensor<4x4xf32>
+  %5 = "stablehlo.gather"(%4, %i) <{dimension_numbers = #stablehlo.gather<offset_dims = [1], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 4>}> : (tensor<4x4xf32>, tensor<3x1xi32>) -> tensor<3x4xf32>
+  %n = stablehlo.constant dense<4> : tensor<i32>
+  %6 = stablehlo.while(%k = %n) : tensor<i32>
+  cond {
+    %7 = stablehlo.compare LT, %k, %n, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
+    stablehlo.return %7 : tensor<i1>
+  } do {
+    %7 = stablehlo.add %k, %n : tensor<i32>
+    stablehlo.return %7 : tensor<i32>
+  }
+  return %5, %6 : tensor<3x4xf32>, tensor<i32>
+}
 {-#
   dialect_resources: { builtin: {
     w: "0x040000000000803F000000C00000803F000000C00000803F000000C00000803F000000C0"

@@ -519,7 +519,7 @@ OwningOpRef<ModuleOp> importMlir(MLIRContext *context,
   if (!isGood)
     return nullptr;
   if (upstream.empty())
-    module->getBody()->clear(); // globals that nobody reads any more
+    module->getBody()->clear(); // what nobody reads any more
   for (OwningOpRef<ModuleOp> &part : parts)
     module->getBody()->getOperations().splice(module->getBody()->end(),
                                               part->getBody()->getOperations());
