@@ -60,12 +60,13 @@ ROUTES = {
     "torch-stablehlo": Route("torch-mlir", ".pt2"),
 }
 # torch-mlir's wheel checks itself at every step: minutes for a large model.
-IREE = ["turbine", "turbine-bytecode", "onnx"]
+IREE = ["turbine", "onnx"]
+BYTECODE = ["turbine-bytecode"]
 NEWEST = ["turbine-newest", "onnx-newest"]
 TORCH = [route for route in ROUTES if route.startswith("torch-")]
-DEFAULT = {"nothing": IREE + NEWEST + TORCH, "mobilenetv2": IREE, "quartznet5x5": IREE,
+DEFAULT = {"nothing": IREE + BYTECODE + NEWEST + TORCH, "mobilenetv2": IREE, "quartznet5x5": IREE,
            "yolox_nano": IREE, "whisper_tiny_step": IREE}
-ALL = {name: IREE + NEWEST + (TORCH if name in ("nothing", "mobilenetv2", "yolox_nano",
+ALL = {name: IREE + BYTECODE + NEWEST + (TORCH if name in ("nothing", "mobilenetv2", "yolox_nano",
                                                 "quartznet5x5", "whisper_tiny_encoder",
                                                 "whisper_tiny_step") else [])
        for name in catalog.names("default")}
