@@ -82,7 +82,8 @@ private:
             segment.loops, e.address(input, inputType, segment.inputOffset),
             e.address(weights, weightType, segment.weightOffset), done,
             std::move(accumulators), /*outer=*/false);
-        done = e.add(done, stepsOf(segment.loops).value_or(0));
+        if (!tile.streams.empty())
+          done = e.add(done, stepsOf(segment.loops).value_or(0));
       }
       return accumulators;
     }
@@ -98,7 +99,8 @@ private:
       return loops(list.drop_front(),
                    e.address(input, inputType, e.mul(i, loop.inputStride)),
                    e.address(weights, weightType, e.mul(i, loop.weightStride)),
-                   e.add(done, e.mul(i, inner)), std::move(state), outer);
+                   tile.streams.empty() ? done : e.add(done, e.mul(i, inner)),
+                   std::move(state), outer);
     };
     std::optional<int64_t> trip = getConstantIntValue(loop.trip);
     if (trip && (*trip == 1 ||
