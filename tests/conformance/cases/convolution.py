@@ -122,3 +122,13 @@ onnx_case("Conv", f(1, 3, 6, 6), f(4, 3, 3, 3))  # weights at run time
 onnx_case("Conv", f(1, 3, 4, 5, 6), f(4, 3, 2, 3, 3).const(), pads=[0, 1, 1, 1, 1, 1])
 onnx_case("BatchNormalization", f(2, 5, 3, 3), f(5).const(), f(5).const(), f(5).const(),
           f(5).between(0.5, 2).const(), epsilon=1e-3)
+
+torch_case("conv_transpose1d", lambda x, w, c: F.conv_transpose1d(x, w, c, stride=2, padding=1, output_padding=1),
+           f(2, 5, 7), f(5, 3, 4).const(), f(3).const())
+torch_case("conv_transpose2d", lambda x, w: F.conv_transpose2d(x, w, stride=2), f(1, 17, 4, 5), f(17, 6, 2, 2).const())
+torch_case("conv_transpose2d", lambda x, w, c: F.conv_transpose2d(x, w, c, stride=(2, 1), padding=(1, 0), groups=2),
+           f(2, 4, 5, 6), f(4, 3, 3, 3).const(), f(6).const())
+torch_case("weight_norm", lambda v, g: torch._weight_norm(v, g, 0), f(4, 3, 5), f(4, 1, 1))
+torch_case("weight_norm", lambda v, g: torch._weight_norm(v, g, 2), f(4, 3, 5), f(1, 1, 5))
+for options in ({}, {"strides": [2, 2], "pads": [1, 1, 0, 1]}, {"strides": [2, 1], "output_padding": [1, 0]}):
+    onnx_case("ConvTranspose", f(1, 5, 4, 6), f(5, 3, 3, 2).const(), **options)

@@ -169,3 +169,17 @@ for source, target in (("f32", 7), ("f32", 6), ("i64", 1), ("i32", 7), ("f32", 1
     spec = (b(3, 19) if source == "i1" else f(3, 19).between(-40, 40).to(source) if source[0] == "f"
             else i(3, 19, low=0, dtype=source))
     onnx_case("Cast", spec, to=target, rtol=0, atol=0)
+
+torch_case("add_", lambda x, y: (x * 2).add_(y), f(3, 17), f(17))
+torch_case("alias", lambda x: torch.ops.aten.alias.default(x) + 1, f(2, 5))
+torch_case("bitwise_and", torch.bitwise_and, i(4, 17), i(17))
+torch_case("bitwise_and", torch.bitwise_and, b(33), b(33))
+for divisor in (2.5, -0.75):
+    torch_case("fmod", lambda x, d=divisor: torch.fmod(x, d), f(4, 17).between(-9, 9))
+for first, second in BROADCAST:
+    torch_case("minimum_of_two", lambda x, y: torch.min(x, y), f(*first), f(*second))
+torch_case("minimum_of_two", lambda x, y: torch.min(x, y), f(40).nan(), f(40))
+torch_case("prelu", F.prelu, f(2, 17, 3), f(17).const())
+torch_case("prelu", F.prelu, f(2, 5, 3, 3), f(1).const())
+torch_case("to_layout", lambda x: torch.ops.aten.to.dtype_layout(
+    x, dtype=torch.float64, layout=torch.strided, device=torch.device("cpu")), f(3, 5))

@@ -62,3 +62,9 @@ onnx_case("Resize", f(1, 5, 6, 7), None, None, ints(1, 5, 9, 4), mode="nearest",
           coordinate_transformation_mode="asymmetric", nearest_mode="floor")
 for mode in ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"):
     onnx_case("Resize", f(1, 3, 6, 7), None, None, ints(1, 3, 9, 11), mode="linear", coordinate_transformation_mode=mode)
+
+for size in (1, 3):
+    torch_case("adaptive_avg_pool1d", lambda x, s=size: F.adaptive_avg_pool1d(x, s), f(2, 17, 9))
+for scale in (2.0, 1.5):
+    torch_case("upsample_bicubic2d", lambda x, s=scale: F.interpolate(x, scale_factor=s, mode="bicubic"), f(1, 3, 6, 7))
+torch_case("upsample_bicubic2d", lambda x: F.interpolate(x, size=(9, 4), mode="bicubic", align_corners=True), f(1, 3, 5, 6))

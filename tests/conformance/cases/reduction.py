@@ -87,3 +87,13 @@ for axis in (-1, 1):
     onnx_case("LayerNormalization", f(*shape), f(*n).const(), f(*n).const(), axis=axis, epsilon=1e-3)
 onnx_case("LayerNormalization", f(2, 3, 384), f(384).const())
 onnx_case("InstanceNormalization", f(2, 5, 4, 4), f(5).const(), f(5).const())
+
+for dims in (1, (0, 2), None):
+    torch_case("vector_norm", lambda x, d=dims: torch.linalg.vector_norm(x, dim=d, keepdim=True), f(3, 17, 5))
+torch_case("vector_norm", lambda x: torch.linalg.vector_norm(x, ord=1, dim=-1), f(3, 17))
+torch_case("std", lambda x: torch.std(x, 1, unbiased=False), f(4, 9))
+torch_case("std", lambda x: torch.std(x, (0, 2), unbiased=True, keepdim=True), f(4, 9, 5))
+for correction in (0, 1):
+    torch_case("var", lambda x, c=correction: torch.var(x, 1, correction=c, keepdim=True), f(4, 9, 3))
+torch_case("native_group_norm", lambda x, w, c: torch.ops.aten.native_group_norm.default(x, w, c, 2, 12, 20, 3, 1e-5)[0],
+           f(2, 12, 4, 5), f(12).const(), f(12).const())
