@@ -287,7 +287,7 @@ static Value emitWeight(const Float &f, Value x, bool hasTables) {
                  powerByTable(f, shifted, /*isBiased=*/true));
   Value scale =
       f.fromBits(arith::ShLIOp::create(f.b, f.bits(shifted), f.integer(23)));
-  return f.mul(f.shallowPolynomial(rest, q), scale);
+  return f.mul(f.polynomial(rest, q), scale);
 }
 
 static Value emitExpm1(const Float &f, Value x) {
@@ -450,8 +450,15 @@ static Value emitOnePlusErf(const Float &f, Value x, bool hasTables) {
                              -0.0005896260258636106, -0.000994866737301842,
                              0.0002954419465616637,  -2.9578564784360763e-05};
   Value y = f.abs(x);
-  y = f.select(f.compare("ogt", y, f.constant(12)), f.constant(12), y);
-  Value tail = emitWeight(f, f.mul(y, f.shallowPolynomial(y, p)), hasTables);
+  Value logarithm;
+  if (isTableVector(f, hasTables)) {
+    y = f.select(f.compare("ogt", y, f.constant(12)), f.constant(12), y);
+    logarithm = f.shallowPolynomial(y, p);
+  } else {
+    // Without a limit it falls on, and NEON has no register to spare for one.
+    logarithm = f.polynomial(y, p);
+  }
+  Value tail = emitWeight(f, f.mul(y, logarithm), hasTables);
   return f.select(f.less(x, f.constant(0)), tail, f.sub(f.constant(2), tail));
 }
 

@@ -130,9 +130,10 @@ TEST(Spills, Winograd) {
 }
 
 /// The same of a first layer, whose input is plain. (16 registers are too few
-/// for the shuffles of 8 vectors that stride 2 needs.)
+/// for the shuffles of 8 vectors that stride 2 needs, and AArch64's are moved
+/// apart by the scheduler.)
 TEST(Spills, WinogradOfPlainInputs) {
-  for (const char *cpu : kCpus) {
+  for (const char *cpu : kX86Cpus) {
     TargetInfo target = targetOf(cpu);
     for (int64_t stride : {1, 2}) {
       if (stride == 2 && target.vectorRegisters < 32)
