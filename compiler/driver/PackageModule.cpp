@@ -314,7 +314,7 @@ void describeLaunches(ModuleOp module, PackagedModule &result) {
 
 void describePlaces(ModuleOp module, PackagedModule &result) {
   auto &places = result.sidecar.places;
-  places.push_back({"an operation that the compiler did not number", ""});
+  places.push_back({"", ""}); // of what no operation caused: a cancelled run
   module.walk([&](Operation *op) {
     auto number = op->getAttrOfType<IntegerAttr>("mv.place");
     if (!number)
