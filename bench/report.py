@@ -237,6 +237,9 @@ def document(results, machine, command, calls):
         "another day; marver's own time is that of the run with the fastest f32 peer. `(!)` and brackets: reduced precision, or an\n"
         f"error above {TOLERANCE:.0e}; such a result is not called the fastest. What fails is named at the end.\n",
         "## Fastest f32 peer\n", summary(results)]
+    commits = {row["commit"] for row in results.rows.values()}
+    if len(commits) > 1:
+        parts.append("Not every row is of the same commit: peers.json says which.\n")
     if calls:
         parts.append(call_costs(calls) + ".\n")
     parts += ["## Every peer\n", "How many times faster marver is.\n"]
