@@ -39,6 +39,7 @@ def row(peer, ratio, model="a", threads=1, **more):
     """A made-up row: marver takes 2 ms."""
     side = {"min_ms": 1.9, "p95_ms": 2.5, "load_s": 0.25, "before_bytes": 5000000, "peak_bytes": 9000000, "error": 1e-6}
     return {"model": model, "peer": peer, "threads": threads, "reduced": False, "ratio": ratio,
+            "module_key": "now", "commit": "c",
             "peak_gflops": 100, "peak_gbytes": 50, "gflop": 0.1, "read_bytes": 20000000,
             "prepared": {"compile_cpu_s": 7, "artifact_bytes": 3000000},
             "marver_side": {**side, "median_ms": 2.0},
@@ -46,7 +47,7 @@ def row(peer, ratio, model="a", threads=1, **more):
 
 
 def results(rows, peers=("p", "q", "r", "s"), models=("a", "b", "c"), threads=(1,)):
-    facts = {m: {"compile_cpu_s": 0.5, "module_bytes": 4000000} for m in models}
+    facts = {m: {"key": "now", "compile_cpu_s": 0.5, "module_bytes": 4000000} for m in models}
     return report.Results(rows, facts, list(models), list(peers), list(threads))
 
 
@@ -56,6 +57,11 @@ class Tables(unittest.TestCase):
         self.assertEqual(results(rows).best("a", 1)["peer"], "q")
         rows[1] = {"model": "a", "peer": "q", "threads": 1, "reduced": False, "failure": "no"}
         self.assertEqual(results(rows).best("a", 1)["peer"], "p")
+
+    def test_best_is_of_the_module_of_now(self):
+        rows = [row("p", 1.5), row("q", 1.25, module_key="before")]
+        self.assertEqual(results(rows).best("a", 1)["peer"], "p")
+        self.assertEqual(results(rows[1:]).best("a", 1)["peer"], "q")
 
     def test_summary_has_the_geometric_mean_without_calls(self):
         call = row("p", 50, model="c")
