@@ -26,7 +26,7 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 SKIPPED = 77
-EXACT = 5e-4  # an input near the middle of two bf16 numbers may become the other one
+EXACT = 1e-3  # an input near the middle of two bf16 numbers may become the other one
 TOLERANCE = 3e-2  # two or three layers, each of relative errors of 2^-9
 
 
@@ -77,6 +77,7 @@ def convolutions(project=lambda layer: layer):
         project(nn.Conv2d(50, 34, 1)))
 
 
+torch.manual_seed(10)
 CASES = {
     "products": (products, torch.randn(19, 96)),
     "one-row": (products, torch.randn(1, 96)),
